@@ -1,0 +1,187 @@
+"""
+COLUMNS: the one list of flow columns.
+
+The Arrow schemas, the checks in `batch.py`, the tables of `docs/schema.md` and the empty tables that queries are bound
+against are all made from it. Recorded columns are written by readers and never changed; resolved columns are written by
+classification; a flow's verdict row has the verdict columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pyarrow as pa
+
+from vzflow.flow import terms
+
+TIME = pa.timestamp("us", tz="UTC")
+TEXT = pa.string()
+COUNT = pa.int64()
+PORT = pa.int32()
+FLAG = pa.bool_()
+
+Stage = Literal["recorded", "resolved", "verdict"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: what it says in one sentence, its unit, what null means, and the closed list it draws from."""
+
+    name: str
+    type: pa.DataType
+    stage: Stage
+    says: str
+    unit: str = "-"
+    null_means: str = "never null"
+    values: type[terms.Closed] | None = None
+
+    @property
+    def nullable(self) -> bool:
+        return self.null_means != "never null"
+
+
+def _recorded() -> list[Column]:
+    def column(
+        name: str, kind: pa.DataType, says: str, null_means: str = "never null", *, unit: str = "-",
+        values: type[terms.Closed] | None = None,
+    ) -> Column:
+        return Column(name, kind, "recorded", says, unit, null_means, values)
+
+    aggregated = "aggregated away, or the source does not record it"
+    silent = "the source cannot say"
+
+    def end(side: str) -> list[Column]:
+        what = "opened the exchange" if side == "initiator" else "answered"
+        return [
+            column(f"{side}_ip", TEXT, f"Address of the side that {what}, as recorded.", aggregated),
+            column(f"{side}_port", PORT, f"Port of the side that {what}, as recorded.", f"{aggregated}; or no ports"),
+        ]
+
+    def named(side: str) -> list[Column]:
+        unnamed = "the record does not name it"
+        return [
+            column(f"{side}_named_namespace", TEXT, f"Namespace the record gives for the {side}.", unnamed),
+            column(f"{side}_named_name", TEXT, f"Full name the record gives for the {side}.", unnamed),
+            column(f"{side}_named_name_prefix", TEXT, f"Common beginning of the {side}'s names.", "not aggregated"),
+            column(f"{side}_named_kind", TEXT, f"What the record calls the {side}.", unnamed, values=terms.NamedKind),
+            column(f"{side}_named_labels", TEXT, f"Labels the record gives for the {side}, a JSON object.", unnamed),
+            column(f"{side}_named_service", TEXT, f"Service (namespace/name) recorded for the {side}.", unnamed),
+            column(f"{side}_principal", TEXT, f"SPIFFE URI that the {side} presented.", "none was visible"),
+        ]
+
+    return [
+        column("segment", TEXT, "The input this row is from: 16 hex digits."),
+        column("record", COUNT, "First packet or line number there, from 1."),
+        column("source", TEXT, "What kind of record it is.", values=terms.Source),
+        column("reporter", TEXT, "Which side wrote the record.", silent, values=terms.Reporter),
+        column("reporter_name", TEXT, "Namespace/pod or host that wrote it.", "not known"),
+        column("cluster", TEXT, "Cluster the addresses belong to, as named at ingest."),
+        column("first_seen", TIME, "Begin of the exchange or of the aggregation window.", "the source has no time"),
+        column("last_seen", TIME, "End of the exchange or of the aggregation window.", "the source has no time"),
+        column("protocol", TEXT, "`tcp`, `udp`, `sctp`, `icmp`, `icmpv6`, or the IP protocol number.", silent),
+        *end("initiator"),
+        *end("responder"),
+        column("initiator_basis", TEXT, "How it is known who opened.", values=terms.InitiatorBasis),
+        column("dialled_ip", TEXT, "Address the initiator dialled, before translation.", "the source does not show both"),
+        column("dialled_port", PORT, "Port the initiator dialled.", "the source does not show both"),
+        column("via", TEXT, "Encapsulation, outermost first, as in `vxlan:4096`.", "none"),
+        column("hop", TEXT, "Where on the way it was seen.", values=terms.Hop),
+        *named("initiator"),
+        *named("responder"),
+        column("packets_sent", COUNT, "Packets from the initiator.", silent, unit="packets"),
+        column("bytes_sent", COUNT, "IP total length for packets, as logged for logs.", silent, unit="bytes"),
+        column("packets_received", COUNT, "Packets from the responder.", silent, unit="packets"),
+        column("bytes_received", COUNT, "As `bytes_sent`, the other way.", silent, unit="bytes"),
+        column("payload_sent", COUNT, "Bytes above TCP or UDP from the initiator.", silent, unit="bytes"),
+        column("payload_received", COUNT, "Bytes above TCP or UDP from the responder.", silent, unit="bytes"),
+        column("duplicates", COUNT, "Copies of packets already counted.", "not packets", unit="packets"),
+        column("connections", COUNT, "Connections the row stands for.", "one request of a reused connection"),
+        column("connection_state", TEXT, "How far the connection came.", silent, values=terms.ConnectionState),
+        column("action", TEXT, "What the network did.", values=terms.Action),
+        column("policies", TEXT, "Policies the record names, a JSON array.", "none named"),
+        column("response_code", PORT, "HTTP status.", "not an HTTP record"),
+        column("response_flags", TEXT, "Envoy response flags, comma-joined.", "none, or not a proxy's line"),
+        column("tls_version", TEXT, "Negotiated version, as `TLSv1.3`.", "no TLS seen"),
+        column("tls_sni", TEXT, "Server name the client asked for.", "none seen"),
+        column("tls_alpn", TEXT, "Protocols the client offered, comma-joined.", "none seen"),
+        column("tls_resumed", FLAG, "Whether the session was resumed.", silent),
+        column("client_certificate", TEXT, "What is known of a client certificate.", silent,
+               values=terms.ClientCertificate),
+        column("app_protocol", TEXT, "Application protocol recognised by its bytes or logged.", "not recognised"),
+        column("transport_seen", TEXT, "What the record alone proves about the payload.", values=terms.Transport),
+        column("transport_seen_basis", TEXT, "Why.", values=terms.TransportBasis),
+        column("mesh_mtls", TEXT, "Whether a proxy says the mesh protected it.", silent, values=terms.Ternary),
+    ]
+
+
+def _resolved() -> list[Column]:
+    def column(
+        name: str, kind: pa.DataType, says: str, null_means: str, values: type[terms.Closed] | None = None
+    ) -> Column:
+        return Column(name, kind, "resolved", says, "-", null_means, values)
+
+    def end(side: str) -> list[Column]:
+        open_ = "not a pod, or several holders that differ"
+        return [
+            column(f"{side}_kind", TEXT, f"What the {side} is.", "never null", terms.Kind),
+            column(f"{side}_namespace", TEXT, f"Namespace of the {side}.", open_),
+            column(f"{side}_pod", TEXT, f"Pod name of the {side}.", open_),
+            column(f"{side}_workload", TEXT, "Owner users know, as a Deployment.", open_),
+            column(f"{side}_workload_kind", TEXT, "Kind of that owner.", open_),
+            column(f"{side}_service_account", TEXT, f"Service account of the {side}.", open_),
+            column(f"{side}_labels", TEXT, f"Labels of the {side} then, a JSON object.", open_),
+            column(f"{side}_node", TEXT, f"Node of the {side}.", open_),
+            column(f"{side}_in_mesh", FLAG, f"Whether the {side} ran a sidecar or is a gateway.", open_),
+            column(f"{side}_component", TEXT, "Component or peer of the model.", "none claims it, or they differ"),
+            column(f"{side}_identity_basis", TEXT, "How that is known.", "never null", terms.IdentityBasis),
+            column(f"{side}_candidates", TEXT, f"Everyone the {side} may have been, a JSON array.", "one holder"),
+        ]
+
+    return [
+        *end("initiator"),
+        *end("responder"),
+        column("responder_service", TEXT, "Service (namespace/name) that was dialled.", "no Service was"),
+        column("target_port", PORT, "Pod port after translation: the port rules speak of.", "not known"),
+        column("transport", TEXT, "What protected the payload.", "never null", terms.Transport),
+        column("transport_basis", TEXT, "Why.", "never null", terms.TransportBasis),
+        column("transport_grade", TEXT, "How strong that is.", "transport is unknown", terms.TransportGrade),
+        column("evidence_origin", TEXT, "Who saw it.", "never null", terms.EvidenceOrigin),
+        column("outcome", TEXT, "How it ended.", "never null", terms.Outcome),
+    ]
+
+
+def _verdict() -> list[Column]:
+    def column(name: str, says: str, null_means: str, values: type[terms.Closed] | None = None) -> Column:
+        return Column(name, TEXT, "verdict", says, "-", null_means, values)
+
+    return [
+        column("flow_id", "`segment:record` of the flow.", "never null"),
+        column("verdict", "vzflow's judgement.", "never null", terms.Verdict),
+        column("reason", "Why.", "never null", terms.Reason),
+        column("rule_id", "The rule that allows it, or the revoked one that would.", "no rule does"),
+        column("rule_status", "What kind of rule that is.", "never null", terms.RuleStatus),
+        column("transport_required", "What protection is required.", "no rule and no mesh speak of it",
+               terms.TransportRequired),
+        column("transport_status", "How what was seen compares with what is required.",
+               "no rule and no mesh speak of it", terms.TransportStatus),
+    ]
+
+
+COLUMNS: tuple[Column, ...] = (*_recorded(), *_resolved(), *_verdict())
+
+RECORDED = tuple(c for c in COLUMNS if c.stage == "recorded")
+RESOLVED = tuple(c for c in COLUMNS if c.stage == "resolved")
+VERDICT = tuple(c for c in COLUMNS if c.stage == "verdict")
+
+
+def schema_of(columns: tuple[Column, ...]) -> pa.Schema:
+    """Return the Arrow schema of *columns*, in their order."""
+    return pa.schema([pa.field(c.name, c.type, c.nullable) for c in columns])
+
+
+#: What readers yield and `recorded/` holds (the store adds the partition columns dt and hour).
+FLOW_SCHEMA = schema_of(RECORDED)
+
+#: The partition of rows without a time.
+NO_TIME = "unknown"

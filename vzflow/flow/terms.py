@@ -1,0 +1,268 @@
+"""
+The closed lists: every value a column, a reject or a skip may hold, each with one sentence.
+
+A value that is not here does not exist: `batch.py` refuses it, the reference page is made from this file. `unknown` is
+a value and never counts as good or bad; null means the source cannot say.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Closed(StrEnum):
+    """A closed list; each member is its value and carries its sentence in `says`."""
+
+    says: str
+
+    def __new__(cls, value: str, says: str) -> Closed:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.says = says
+        return member
+
+
+class Source(Closed):
+    PCAP = "pcap", "Packets from a capture file."
+    CALICO = "calico", "A Calico flow log record."
+    ENVOY = "envoy", "An Envoy access log line."
+
+
+class Reporter(Closed):
+    INITIATOR = "initiator", "Written at the side that opened the exchange."
+    RESPONDER = "responder", "Written at the side that answered."
+    PROXY = "proxy", "Written by a gateway, waypoint or forwarding node in between."
+    TAP = "tap", "Seen on the wire by neither side."
+
+
+class InitiatorBasis(Closed):
+    SYN = "syn", "The sender of the TCP SYN."
+    LOG = "log", "The log line says who connected."
+    REPORTER = "reporter", "The reporter's own end is named in the record."
+    KNOWN_PORT = "known_port", "A guess: only the other side used a well-known or lower port."
+    FIRST_SEEN = "first_seen", "A guess: the sender of the first packet seen."
+    DECLARED_PORT = "declared_port", "The recorded guess was turned: only the other side's port is declared by its holder."
+
+
+class Hop(Closed):
+    WIRE = "wire", "Seen between network namespaces."
+    LOOPBACK = "loopback", "Seen on a loopback device or between loopback addresses."
+    POD_INTERNAL = "pod_internal", "Between a process and the proxy of its own pod."
+    OUTER_TUNNEL = "outer_tunnel", "The outside of a tunnel whose inside could not be read."
+    MIXED = "mixed", "Seen on several kinds of hop, or the capture does not tell them apart."
+
+
+class NamedKind(Closed):
+    POD = "pod", "A workload endpoint."
+    HOST = "host", "A host endpoint."
+    NETWORK_SET = "network_set", "A named set of addresses."
+    PRIVATE_NETWORK = "private_network", "Something the log calls private: a hint, never proof."
+    PUBLIC_NETWORK = "public_network", "Something the log calls public: a hint, never proof."
+    NETWORK = "network", "An address the log could not name."
+
+
+class ConnectionState(Closed):
+    ESTABLISHED = "established", "The connection opened; for a proxy line, it reached its upstream."
+    ATTEMPTED = "attempted", "Opened by one side, no answer seen."
+    REFUSED = "refused", "Reset or turned away by the responder before it sent any payload."
+    RESET = "reset", "Opened and ended by a reset that was not a refusal."
+    MIDSTREAM = "midstream", "The opening was not seen."
+
+
+class Action(Closed):
+    ALLOWED = "allowed", "The reporter let it pass."
+    DENIED = "denied", "The reporter's policy refused it."
+    UNKNOWN = "unknown", "The source does not say what the network did."
+
+
+class ClientCertificate(Closed):
+    SEEN = "seen", "A client certificate was on the wire or in the line."
+    EMPTY = "empty", "A client certificate was asked for and none was given, or the line says there was none."
+    NOT_ASKED = "not_asked", "The server did not ask for one (TLS 1.2 or older)."
+    NOT_VISIBLE = "not_visible", "TLS 1.3 or a resumed session: certificates cannot be seen."
+
+
+class Ternary(Closed):
+    YES = "yes", "Said so by the source."
+    NO = "no", "Denied by the source."
+    UNKNOWN = "unknown", "The source leaves it open."
+
+
+class Transport(Closed):
+    MTLS = "mtls", "TLS with both sides authenticated."
+    TLS = "tls", "Encrypted; client authentication not shown."
+    PLAINTEXT = "plaintext", "Payload went in clear."
+    NONE = "none", "No payload was ever sent."
+    UNKNOWN = "unknown", "What protected the payload cannot be told from what was recorded."
+
+
+class TransportBasis(Closed):
+    CLIENT_CERTIFICATE = "client_certificate", "TLS 1.2 or older: a client certificate was sent and data followed."
+    PEER_URI = "peer_uri", "A proxy printed the peer's URI SAN for a handshake that succeeded."
+    ISTIO_ALPN = "istio_alpn", "The ClientHello offers an Istio ALPN and application data went both ways."
+    OUTBOUND_SNI = "outbound_sni", "An inbound proxy parsed HTTP that arrived under an `outbound_` server name."
+    CERTIFICATE_WITHHELD = "certificate_withheld", "The server asked for a client certificate and got none."
+    PEER_EMPTY = "peer_empty", "A proxy logged TLS and an empty peer certificate."
+    TLS_HANDSHAKE = "tls_handshake", "A TLS hello was seen; client authentication cannot be told."
+    TLS_RESUMED = "tls_resumed", "A resumed session: no certificates on the wire."
+    TLS_MIDSTREAM = "tls_midstream", "Only TLS records from the middle of a connection."
+    TLS_FAILED = "tls_failed", "A TLS handshake was begun and did not succeed."
+    QUIC = "quic", "A QUIC long header."
+    TLS_VERSION = "tls_version", "A proxy printed a TLS version for a handshake that succeeded."
+    SERVER_NAME = "server_name", "A proxy recorded a TLS server name for a raw TCP connection."
+    CLEAR_PROTOCOL = "clear_protocol", "The payload parses as a protocol in clear."
+    NO_TLS_HTTP = "no_tls_http", "A sidecar printed `-` for the TLS version of an HTTP request it received."
+    NO_TLS_UPSTREAM = "no_tls_upstream", "A sidecar printed `-` for the TLS version of a request it forwarded and got answered."
+    NO_PAYLOAD = "no_payload", "Neither side sent payload."
+    NOT_RECORDED = "not_recorded", "This kind of record says nothing of TLS."
+    FORMAT_SILENT = "format_silent", "This log format has no field that would tell."
+    MIDSTREAM = "midstream", "The beginning of the connection was not seen."
+    CUT = "cut", "The capture length cut the bytes that would tell, or they did not fit the payload pool."
+    DATAGRAM = "datagram", "Datagrams whose payload proves nothing."
+    UNRECOGNISED = "unrecognised", "The payload is no protocol vzflow knows."
+    NOT_ON_WIRE = "not_on_wire", "Seen on a hop inside a pod or host, which proves nothing about the wire."
+    HOP_UNCERTAIN = "hop_uncertain", "The capture mixes loopback with unmarked interfaces."
+    TUNNEL = "tunnel", "The inside of the tunnel could not be read."
+    FOREIGN_TRUST_DOMAIN = "foreign_trust_domain", "A certificate was shown whose trust domain is not the model's."
+    RESPONDER_NOT_IN_MESH = "responder_not_in_mesh", "An Istio handshake towards an end not known to terminate it in a sidecar."
+
+
+class TransportGrade(Closed):
+    PROVEN = "proven", "The record itself shows it."
+    INFERRED = "inferred", "It follows from the record together with what ran at the responder."
+
+
+class EvidenceOrigin(Closed):
+    TAP = "tap", "Packets."
+    RESPONDER_PROXY = "responder_proxy", "The line of the responder's proxy."
+    INITIATOR_PROXY = "initiator_proxy", "The line of the initiator's proxy."
+    LOG = "log", "Another log record."
+
+
+class Kind(Closed):
+    POD = "pod", "A pod."
+    NODE = "node", "A node address, standing for whatever runs on the host network there."
+    API_SERVER = "api_server", "The Kubernetes API server."
+    SERVICE = "service", "A Service whose pods are not known."
+    EXTERNAL = "external", "A globally routable address outside the cluster, or a configured range."
+    LOOPBACK = "loopback", "A loopback address."
+    LINK_LOCAL = "link_local", "A link-local or multicast address."
+    AMBIGUOUS = "ambiguous", "Several holders are possible and would be judged differently."
+    UNKNOWN = "unknown", "Nobody known held this address then."
+
+
+class IdentityBasis(Closed):
+    ADDRESS = "address", "The address was held by it at that time."
+    AFTER_SNAPSHOT = "after_snapshot", "It held the address in the newest snapshot, which is older than the flow."
+    SERVICE = "service", "The address is a Service's; its pods at that time stand for it."
+    HOST_PORT = "host_port", "A node address and a port that a host-network pod declares."
+    NAME = "name", "The record itself names it."
+    NAME_AND_ADDRESS = "name_and_address", "The record's name and the address's holder differ: both are candidates."
+    RANGE = "range", "The address lies in a configured or well-known range."
+    NOT_FOUND = "not_found", "No snapshot says who held this address then."
+    NOT_RECORDED = "not_recorded", "The record holds neither an address nor a name that could be looked up."
+    NO_TIME = "no_time", "The record has no time, so nobody can be looked up."
+
+
+class Outcome(Closed):
+    SERVED = "served", "Payload both ways, or an HTTP answer from upstream."
+    REACHED = "reached", "Opened; payload one way or none."
+    REFUSED = "refused", "Turned away by the other end or by a proxy."
+    BLOCKED = "blocked", "Denied by a network policy."
+    BLOCKED_L7 = "blocked_l7", "Denied by an authorization policy."
+    ATTEMPTED = "attempted", "No answer."
+    UNKNOWN = "unknown", "The record does not say how it ended."
+
+
+class RuleStatus(Closed):
+    DOCUMENTED = "documented", "A row of the document allows it."
+    INFRASTRUCTURE = "infrastructure", "Allowed by the document's prose or by what every cluster needs."
+    AMENDED = "amended", "Allowed by an amendment to the document."
+    ACCEPTED = "accepted", "Allowed by a site overlay."
+    NONE = "none", "No rule allows it."
+    UNMODELLED = "unmodelled", "The model says nothing about such flows."
+    UNDECIDED = "undecided", "The possible holders of the addresses would be judged differently."
+
+
+class TransportRequired(Closed):
+    MTLS = "mtls", "Mutual TLS is required."
+    TLS = "tls", "TLS is required."
+    PLAINTEXT_OK = "plaintext_ok", "Plaintext is allowed."
+    NONE = "none", "Nothing requires TLS here."
+    UNKNOWN = "unknown", "What is required is not known."
+
+
+class TransportStatus(Closed):
+    REQUIREMENT_UNKNOWN = "requirement_unknown", "No rule states it and no PeerAuthentication of that time is known."
+    EXEMPT = "exempt", "The rule allows plaintext, or the port is excluded from the sidecar's capture."
+    NOT_REQUIRED = "not_required", "No rule states it and nothing enforces mTLS there."
+    MET = "met", "What is required is proven."
+    MET_INFERRED = "met_inferred", "What is required follows from the evidence."
+    NOT_MUTUAL = "not_mutual", "One-way TLS is proven where mTLS is required."
+    VIOLATED = "violated", "Plaintext is proven where TLS is required."
+    UNVERIFIED = "unverified", "Required, and the evidence does not show whether it was met."
+    DISPUTED = "disputed", "Sources of one exchange contradict each other (exchanges only)."
+
+
+class Verdict(Closed):
+    EXPECTED = "expected", "Allowed by a rule, and nothing shows that it went wrong."
+    UNEXPECTED = "unexpected", "No rule allows it, or it was allowed only over TLS that it did not use."
+    PLAINTEXT = "plaintext", "Allowed, mTLS required, and plaintext proven."
+    UNKNOWN = "unknown", "The evidence does not decide."
+    OUT_OF_SCOPE = "out_of_scope", "Nothing the model speaks of."
+
+
+class Reason(Closed):
+    ALLOWED = "allowed", "A rule allows it."
+    MTLS_VIOLATED = "mtls_violated", "A rule allows it over mTLS, and it went in clear."
+    NOT_MUTUAL = "not_mutual", "A rule allows it over mTLS, and TLS was one-way."
+    TLS_MISSING = "tls_missing", "A rule allows it over TLS, and it went in clear."
+    PORT_NOT_DOCUMENTED = "port_not_documented", "No rule speaks of this port of the responder."
+    SOURCE_NOT_DOCUMENTED = "source_not_documented", "Rules speak of this port, none of this initiator."
+    UNCLAIMED_WORKLOAD = "unclaimed_workload", "The responder is in a protected namespace and belongs to no component."
+    DOCUMENTED_IN_ERROR = "documented_in_error", "Only a row that an amendment revokes allows it."
+    EGRESS_NOT_ALLOWED = "egress_not_allowed", "The initiator's egress rules do not allow it."
+    EGRESS_UNMODELLED = "egress_unmodelled", "A component reached something the model does not describe."
+    FOREIGN = "foreign", "Neither end is in scope."
+    LOOPBACK = "loopback", "A hop inside a host or pod."
+    POD_INTERNAL = "pod_internal", "A hop between a process and the proxy of its own pod."
+    TUNNEL_UNREADABLE = "tunnel_unreadable", "The inside of the tunnel could not be read."
+    NO_TIME = "no_time", "Without a time nobody can be identified."
+    NO_IDENTITY = "no_identity", "Neither end could be identified."
+    INITIATOR_UNKNOWN = "initiator_unknown", "Who opened it is not known, and it matters."
+    RESPONDER_UNKNOWN = "responder_unknown", "Who answered is not known."
+    INITIATOR_AMBIGUOUS = "initiator_ambiguous", "Several initiators are possible and would be judged differently."
+    RESPONDER_AMBIGUOUS = "responder_ambiguous", "Several responders are possible and would be judged differently."
+    DIRECTION_UNKNOWN = "direction_unknown", "Which side opened it is only a guess, and no declared port settles it."
+    PORT_NOT_RECORDED = "port_not_recorded", "The record holds no responder port."
+    SOURCES_DISAGREE = "sources_disagree", "Sources of one exchange contradict each other (exchanges only)."
+
+
+class RejectReason(Closed):
+    TRUNCATED_FILE = "truncated_file", "The file ends in the middle of a record."
+    BAD_RECORD = "bad_record", "A record's own lengths contradict each other; what follows cannot be found."
+    BAD_COMPRESSION = "bad_compression", "The compressed stream is damaged from here on."
+    TRUNCATED_PACKET = "truncated_packet", "The capture length cut the packet inside its headers."
+    MALFORMED_PACKET = "malformed_packet", "A header contradicts itself."
+    UNKNOWN_LINK_TYPE = "unknown_link_type", "The capture's link type cannot be decoded."
+    NOT_JSON = "not_json", "The line is not a JSON object."
+    NOT_TEXT = "not_text", "The line is not UTF-8 text."
+    LINE_TOO_LONG = "line_too_long", "The line is longer than any record can be."
+    FIELD_MISSING = "field_missing", "A field that every record has is missing."
+    FIELD_INVALID = "field_invalid", "A field holds a value of the wrong kind."
+    COLUMNS_AMBIGUOUS = "columns_ambiguous", "The line's columns cannot be told apart with certainty."
+
+
+class SkipReason(Closed):
+    ARP = "arp", "An ARP packet."
+    NOT_IP = "not_ip", "A packet of another network protocol."
+    BLANK_LINE = "blank_line", "An empty line."
+    NOT_ACCESS_LOG = "not_access_log", "A line of a container log that is not an access log line."
+    NOT_A_PACKET = "not_a_packet", "A block of a capture file that holds no packet."
+
+
+class Severity(Closed):
+    CRITICAL = "critical", "Plaintext proven where mTLS was required."
+    HIGH = "high", "A flow that no rule allows took place."
+    MEDIUM = "medium", "A flow that no rule allows was attempted, blocked or refused."
+    LOW = "low", "The document, the evidence or the coverage needs attention."
