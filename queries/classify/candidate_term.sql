@@ -1,0 +1,32 @@
+-- says: The words by which rules may speak of each candidate.
+-- reads: candidate, party_component, party_address_term
+-- returns: party_id, term
+-- one row per: party_id, term
+-- A rule about a node or the API server speaks of the address, so every holder of that address carries the term.
+SELECT party_id, 'any' AS term FROM candidate
+UNION
+SELECT party_id, 'component:' || component FROM party_component
+UNION
+SELECT party_id, 'namespace:' || namespace FROM candidate WHERE kind = 'pod'
+UNION
+SELECT party_id, 'pod' FROM candidate WHERE kind = 'pod'
+UNION
+SELECT party_id, 'mesh' FROM candidate WHERE in_mesh
+UNION
+SELECT party_id, term FROM party_address_term
+UNION
+SELECT party_id, 'own_node' FROM party_address_term WHERE term = 'node'
+UNION
+SELECT party_id, 'external' FROM candidate WHERE kind = 'external' AND party_id = 'external'
+UNION
+SELECT party_id, party_id FROM candidate WHERE party_id LIKE 'range:%'
+UNION
+SELECT party_id, party_id FROM candidate WHERE party_id = 'link_local'
+UNION
+SELECT party_id, substr(party_id, 9) FROM candidate WHERE party_id LIKE 'unknown:%' AND party_id <> 'unknown:other'
+UNION
+SELECT party_id, 'pod' FROM candidate
+WHERE party_id LIKE 'unknown:component:%' OR party_id LIKE 'unknown:namespace:%' OR party_id = 'unknown:mesh'
+UNION
+SELECT 'unknown:own_node', 'node' FROM candidate WHERE party_id = 'unknown:own_node'
+ORDER BY 1, 2

@@ -1,0 +1,9 @@
+-- says: The distinct things to judge: who, to whom, on which port, with which protection seen.
+-- reads: identified
+-- returns: combination, initiator_set, responder_set, protocol, target_port, seen, seen_basis, trusted, has_payload, mesh_mtls
+-- one row per: combination
+SELECT DISTINCT combination, initiator_set, responder_set, protocol, target_port, seen, seen_basis, trusted,
+  has_payload, mesh_mtls
+FROM identified
+WHERE combination IS NOT NULL
+ORDER BY combination

@@ -1,0 +1,80 @@
+-- says: Who each recorded end was when the flow began, by address and by the record's own names, and which way round.
+-- reads: recorded, holding, endpoint, named, address_class, set_port
+-- returns: segment, record, cluster, turned, firm, initiator_address_set, initiator_address_basis, initiator_known_until, initiator_name_set, responder_address_set, responder_address_basis, responder_known_until, responder_name_set, target_port, responder_service
+-- one row per: segment, record
+-- Each lookup finds at most one row: intervals are disjoint per key.
+WITH ends AS (
+  SELECT f.segment, f.record, f.cluster, f.first_seen, f.protocol, f.initiator_basis,
+    f.initiator_ip, f.initiator_port, f.responder_ip, f.responder_port,
+    CASE WHEN f.initiator_named_kind = 'pod' AND f.initiator_named_name IS NOT NULL
+           THEN 'pod:' || f.initiator_named_namespace || '/' || f.initiator_named_name
+         WHEN f.initiator_named_kind = 'pod' AND f.initiator_named_name_prefix IS NOT NULL
+           THEN 'prefix:' || f.initiator_named_namespace || '/' || f.initiator_named_name_prefix
+         WHEN f.initiator_named_kind = 'host' THEN 'host:' || f.initiator_named_name END AS initiator_name,
+    CASE WHEN f.responder_named_kind = 'pod' AND f.responder_named_name IS NOT NULL
+           THEN 'pod:' || f.responder_named_namespace || '/' || f.responder_named_name
+         WHEN f.responder_named_kind = 'pod' AND f.responder_named_name_prefix IS NOT NULL
+           THEN 'prefix:' || f.responder_named_namespace || '/' || f.responder_named_name_prefix
+         WHEN f.responder_named_kind = 'host' THEN 'host:' || f.responder_named_name END AS responder_name
+  FROM recorded f
+), looked_up AS (
+  SELECT e.segment, e.record, e.cluster, e.first_seen, e.initiator_basis, e.initiator_port, e.responder_port,
+    hi.set_id AS i_held, hi.known_until AS i_held_until,
+    ei.set_id AS i_served, ei.known_until AS i_served_until, ei.target_port AS i_target, ei.service AS i_service,
+    ei.basis AS i_served_basis,
+    CASE WHEN e.first_seen IS NULL THEN 'unknown' ELSE coalesce(ci.set_id, 'unknown') END AS i_class,
+    CASE WHEN e.first_seen IS NULL THEN 'no_time' WHEN e.initiator_ip IS NULL THEN 'not_recorded'
+         ELSE coalesce(ci.basis, 'not_found') END AS i_class_basis,
+    ni.set_id AS i_named, ni.known_until AS i_named_until,
+    hr.set_id AS r_held, hr.known_until AS r_held_until,
+    er.set_id AS r_served, er.known_until AS r_served_until, er.target_port AS r_target, er.service AS r_service,
+    er.basis AS r_served_basis,
+    CASE WHEN e.first_seen IS NULL THEN 'unknown' ELSE coalesce(cr.set_id, 'unknown') END AS r_class,
+    CASE WHEN e.first_seen IS NULL THEN 'no_time' WHEN e.responder_ip IS NULL THEN 'not_recorded'
+         ELSE coalesce(cr.basis, 'not_found') END AS r_class_basis,
+    nr.set_id AS r_named, nr.known_until AS r_named_until,
+    ei.set_id IS NOT NULL OR pi.port IS NOT NULL AS i_declared,
+    er.set_id IS NOT NULL OR pr.port IS NOT NULL AS r_declared
+  FROM ends e
+  LEFT JOIN holding hi ON hi.cluster = e.cluster AND hi.address = e.initiator_ip
+    AND e.first_seen >= hi.valid_from AND e.first_seen < hi.valid_to
+  LEFT JOIN holding hr ON hr.cluster = e.cluster AND hr.address = e.responder_ip
+    AND e.first_seen >= hr.valid_from AND e.first_seen < hr.valid_to
+  LEFT JOIN endpoint ei ON ei.cluster = e.cluster AND ei.address = e.initiator_ip AND ei.protocol = e.protocol
+    AND ei.port = e.initiator_port AND e.first_seen >= ei.valid_from AND e.first_seen < ei.valid_to
+  LEFT JOIN endpoint er ON er.cluster = e.cluster AND er.address = e.responder_ip AND er.protocol = e.protocol
+    AND er.port = e.responder_port AND e.first_seen >= er.valid_from AND e.first_seen < er.valid_to
+  LEFT JOIN named ni ON ni.cluster = e.cluster AND ni.key = e.initiator_name
+    AND e.first_seen >= ni.valid_from AND e.first_seen < ni.valid_to
+  LEFT JOIN named nr ON nr.cluster = e.cluster AND nr.key = e.responder_name
+    AND e.first_seen >= nr.valid_from AND e.first_seen < nr.valid_to
+  LEFT JOIN address_class ci ON ci.cluster = e.cluster AND ci.address = e.initiator_ip
+  LEFT JOIN address_class cr ON cr.cluster = e.cluster AND cr.address = e.responder_ip
+  LEFT JOIN set_port pi ON pi.set_id = hi.set_id AND pi.protocol = e.protocol AND pi.port = e.initiator_port
+  LEFT JOIN set_port pr ON pr.set_id = hr.set_id AND pr.protocol = e.protocol AND pr.port = e.responder_port
+), directed AS (
+  SELECT l.*,
+    l.initiator_basis IN ('first_seen', 'known_port') AND l.i_declared AND NOT l.r_declared AS turned,
+    l.initiator_basis <> 'first_seen' OR l.i_declared <> l.r_declared AS firm
+  FROM looked_up l
+)
+SELECT d.segment, d.record, d.cluster, d.turned, d.firm,
+  CASE WHEN d.turned THEN coalesce(d.r_held, d.r_class) ELSE coalesce(d.i_held, d.i_class) END
+    AS initiator_address_set,
+  CASE WHEN d.turned THEN CASE WHEN d.r_held IS NULL THEN d.r_class_basis ELSE 'address' END
+       ELSE CASE WHEN d.i_held IS NULL THEN d.i_class_basis ELSE 'address' END END AS initiator_address_basis,
+  CASE WHEN d.turned THEN coalesce(d.r_held_until, d.r_named_until) ELSE coalesce(d.i_held_until, d.i_named_until) END
+    AS initiator_known_until,
+  CASE WHEN d.turned THEN d.r_named ELSE d.i_named END AS initiator_name_set,
+  CASE WHEN d.turned THEN coalesce(d.i_served, d.i_held, d.i_class) ELSE coalesce(d.r_served, d.r_held, d.r_class) END
+    AS responder_address_set,
+  CASE WHEN d.turned THEN coalesce(d.i_served_basis, CASE WHEN d.i_held IS NULL THEN d.i_class_basis ELSE 'address' END)
+       ELSE coalesce(d.r_served_basis, CASE WHEN d.r_held IS NULL THEN d.r_class_basis ELSE 'address' END) END
+    AS responder_address_basis,
+  CASE WHEN d.turned THEN coalesce(d.i_served_until, d.i_held_until, d.i_named_until)
+       ELSE coalesce(d.r_served_until, d.r_held_until, d.r_named_until) END AS responder_known_until,
+  CASE WHEN d.turned THEN d.i_named ELSE d.r_named END AS responder_name_set,
+  CASE WHEN d.turned THEN coalesce(d.i_target, d.initiator_port) ELSE coalesce(d.r_target, d.responder_port) END
+    AS target_port,
+  CASE WHEN d.turned THEN d.i_service ELSE d.r_service END AS responder_service
+FROM directed d

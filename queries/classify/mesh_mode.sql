@@ -1,0 +1,25 @@
+-- says: What the mesh enforces on a responder's port: the PeerAuthentication that counts, and whether the sidecar sees it.
+-- reads: combination, set_candidate, candidate, party_policy, party_capture, policy_known
+-- returns: party_id, port, mode, captured
+-- one row per: party_id, port
+-- Port level before workload, workload before namespace, namespace before mesh; of two alike the older one counts.
+WITH asked AS (
+  SELECT DISTINCT r.party_id, c.target_port AS port
+  FROM combination c JOIN set_candidate r ON r.set_id = c.responder_set
+  WHERE c.target_port IS NOT NULL
+), ranked AS (
+  SELECT a.party_id, a.port, p.mode,
+    row_number() OVER (PARTITION BY a.party_id, a.port
+      ORDER BY CASE WHEN p.port IS NULL THEN 1 ELSE 0 END, p.level NULLS LAST, p.since NULLS LAST, p.name NULLS LAST) AS nth
+  FROM asked a
+  LEFT JOIN party_policy p ON p.party_id = a.party_id AND (p.port IS NULL OR p.port = a.port)
+)
+SELECT r.party_id, r.port,
+  coalesce(r.mode, CASE WHEN k.cluster IS NULL THEN 'unknown' ELSE 'PERMISSIVE' END) AS mode,
+  coalesce(s.party_id IS NOT NULL, false) AS captured
+FROM ranked r
+JOIN candidate c ON c.party_id = r.party_id
+LEFT JOIN policy_known k ON k.cluster = c.cluster
+LEFT JOIN party_capture s ON s.party_id = r.party_id AND r.port BETWEEN s.port_lo AND s.port_hi
+WHERE r.nth = 1
+ORDER BY 1, 2

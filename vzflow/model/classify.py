@@ -1,0 +1,77 @@
+"""
+Runs the classification queries over recorded flows: files and tables in, classified rows out.
+
+Nothing is decided here. The engine is whatever `Engine` it is given, so that the same queries run in one process, in a
+scheduled job, or inside a task of a cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from vzflow.flow.key import address_key
+from vzflow.flow.schema import TEXT
+from vzflow.model import catalogue
+
+#: Names of the tables a caller registers before `classify`: recorded flows, and the lookups of `flow.lookups`.
+RECORDED = "recorded"
+RESULT = "classified"
+
+_ADDRESSES = pa.schema([("cluster", TEXT), ("address", TEXT), ("key", TEXT)])
+
+
+class Engine(Protocol):
+    """What classification needs of a database: register a table, make a table from a query, fetch a query's rows."""
+
+    def register(self, name: str, table: pa.Table) -> None: ...
+
+    def create_table(self, name: str, sql: str) -> None: ...
+
+    def run(self, sql: str, params: Mapping[str, Any] | None = None) -> pa.Table: ...
+
+
+def prepare(engine: Engine, lookups: Mapping[str, pa.Table]) -> None:
+    """Register *lookups* and make the tables that depend on them alone: once for any number of `classify` calls."""
+    for name, table in lookups.items():
+        engine.register(name, table)
+    stages = catalogue.stages()
+    for name, query in stages.items():
+        if not _per_flow(name):
+            engine.create_table(name, query.sql)
+
+
+def classify(engine: Engine) -> None:
+    """
+    Make the table `classified` from the table or view `recorded`: one row per recorded row.
+
+    Needs `prepare` before. Addresses are turned into ordered keys here because no portable SQL can.
+    """
+    seen = engine.run(
+        "SELECT cluster, initiator_ip AS address FROM recorded WHERE initiator_ip IS NOT NULL "
+        "UNION SELECT cluster, responder_ip FROM recorded WHERE responder_ip IS NOT NULL"
+    )
+    keys = [address_key(address) for address in seen.column("address").to_pylist()]
+    engine.register(
+        "address",
+        pa.Table.from_arrays([seen.column("cluster"), seen.column("address"), pa.array(keys, TEXT)], schema=_ADDRESSES),
+    )
+    for name, query in catalogue.stages().items():
+        if _per_flow(name):
+            engine.create_table(name, query.sql)
+
+
+def digest() -> str:
+    """Return 32 hex digits that change whenever a classification query does."""
+    state = blake2b(digest_size=16)
+    for name, query in sorted(catalogue.stages().items()):
+        state.update(name.encode() + b"\0" + query.sql.encode() + b"\0")
+    return state.hexdigest()
+
+
+def _per_flow(name: str) -> bool:
+    stages = catalogue.stages()
+    return catalogue.depends_on(name, stages, RECORDED) or catalogue.depends_on(name, stages, "address")
