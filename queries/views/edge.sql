@@ -1,5 +1,5 @@
 -- says: Exchanges grouped by who, to whom, on which port and with what result: one line of a report.
--- reads: exchange
+-- reads: reported
 -- returns: initiator, responder, initiator_kind, initiator_namespace, initiator_workload, responder_kind, responder_namespace, responder_workload, port, protocol, verdict, reason, rule_id, rule_status, transport_required, transport_status, transport, outcome, exchanges, flows, bytes, first_seen, last_seen, sources, flow_ids
 -- one row per: initiator, responder, port, protocol, verdict, reason, rule_id, rule_status, transport_required, transport_status, transport, outcome
 -- `flow_ids` holds the first exchanges' ids, at most twenty.
@@ -11,7 +11,7 @@ WITH named AS (
     CASE WHEN x.responder_workload IS NOT NULL THEN coalesce(x.responder_namespace || '/', '') || x.responder_workload
          WHEN x.responder_kind IN ('node', 'api_server') THEN replace(x.responder_kind, '_', ' ')
          ELSE x.responder_kind || coalesce(' ' || x.responder_ip, '') END AS responder
-  FROM exchange x
+  FROM reported x
 ), ranked AS (
   SELECT n.*, row_number() OVER (
     PARTITION BY n.initiator, n.responder, n.target_port, n.protocol, n.exchange_verdict, n.reason, n.rule_id,

@@ -76,3 +76,8 @@ MODEL: dict[str, pa.Schema] = {
         rule_id=TEXT, from_term=TEXT, to_term=TEXT, protocol=TEXT, port_lo=PORT, port_hi=PORT, port_class=TEXT,
     ),
 }
+
+#: What a report was asked for: one row; null asks for everything.
+ASKED: dict[str, pa.Schema] = {
+    "asked": _table(since=TIME, until=TIME, namespace=TEXT, workload=TEXT, port=PORT, verdict=TEXT),
+}

@@ -185,3 +185,14 @@ FLOW_SCHEMA = schema_of(RECORDED)
 
 #: The partition of rows without a time.
 NO_TIME = "unknown"
+
+#: What `classified/` holds per recorded row, besides the partition and what it was made from.
+CLASSIFIED_SCHEMA = pa.schema(
+    [
+        pa.field("segment", TEXT, nullable=False),
+        pa.field("record", COUNT, nullable=False),
+        pa.field("turned", FLAG, nullable=False),
+        *schema_of(RESOLVED),
+        *(field for field in schema_of(VERDICT) if field.name != "flow_id"),
+    ]
+)

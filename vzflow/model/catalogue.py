@@ -4,7 +4,8 @@ Finds queries, parses their headers and puts them in order.
 A query file is one SELECT under a header of `-- key: value` lines that is parsed and checked, not decoration:
 `says` (one sentence), `reads` (tables and views), `returns` (its columns), `one row per`, and where it applies `params`,
 `cannot tell`, `code` and `severity` (a finding). `queries/classify/` makes the tables of classification,
-`queries/views/` the views people query, and `queries/` itself holds the questions.
+`queries/views/` the views people query, `queries/explain/` what stands behind
+one flow, and `queries/` itself holds the questions.
 """
 
 from __future__ import annotations
@@ -87,6 +88,12 @@ def views() -> dict[str, Query]:
 def stages() -> dict[str, Query]:
     """Return the tables of classification, each after those it reads."""
     return _ordered(_folder("classify"))
+
+
+@cache
+def explanations() -> dict[str, Query]:
+    """Return the queries behind `vzflow explain`, of `queries/explain/`, by name."""
+    return _folder("explain")
 
 
 def findings() -> tuple[Query, ...]:

@@ -1,0 +1,1 @@
+"""Joins readers, identity, model, store and report by passing plain values between them."""

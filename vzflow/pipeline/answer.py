@@ -1,0 +1,213 @@
+"""Questions -> answers: the facts of a report, the evidence behind one flow. Numbers come from `queries/`, all of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from vzflow.flow import terms
+from vzflow.flow.errors import UsageProblem
+from vzflow.model import catalogue
+from vzflow.pipeline.judge import Asked, Judge, dissect, one_row, session
+from vzflow.store.duck import Duck
+
+#: What the default logs of the field never show, whatever is ingested; printed so that silence is not read as good.
+BLIND = (
+    "Calico flow logs say nothing of TLS: their flows are unverified.",
+    "Istio's default logs leave no line for TLS without a client certificate to a STRICT port.",
+    "TLS 1.3 hides certificates: from packets alone mTLS is inferred, never proven.",
+)
+
+#: Conditions of `--fail-on`, as `queries/gate.sql` counts them.
+FAIL_ON = {
+    "plaintext": "plaintext", "unexpected": "unexpected", "unexpected:any": "unexpected_any", "unknown": "unknown",
+    "amended": "amended", "disputed": "disputed",
+}  # fmt: skip
+
+
+def report_facts(judge: Judge, asked: Asked) -> dict[str, Any]:
+    """
+    Return the facts of a report as plain values: the JSON contract of `report -o json`, times as datetime.
+
+    Exchanges are counted, flows stand beside them. Classifies first what is stale.
+    """
+    with session(judge, asked) as duck:
+        window = _one(duck, "observed_minutes")
+        summary = _rows(duck, "summary")
+        findings = [row for query in catalogue.findings() for row in _findings(duck, query)]
+        order = {severity.value: place for place, severity in enumerate(terms.Severity)}
+        findings.sort(key=lambda f: (order[f["severity"]], f["code"], -f["exchanges"]))
+        return {
+            "schema_version": 1,
+            "generated_at": datetime.now(UTC),
+            "model": {"names": list(judge.model.names), "digest": judge.model.digest},
+            "window": {
+                "first_seen": window["first_seen"], "last_seen": window["last_seen"], "since": asked.since,
+                "until": asked.until,
+            },
+            "coverage": _coverage(duck, judge, window),
+            "summary": _summary(summary),
+            "findings": findings,
+            "undecided": _rows(duck, "undecided"),
+            "egress": _rows(duck, "egress"),
+            "rules": [_rule(row) for row in _rows(duck, "rule_use")],
+            "inputs": _inputs(duck),
+            "gate": _one(duck, "gate"),
+        }  # fmt: skip
+
+
+def covered(facts: Mapping[str, Any]) -> float:
+    """Return the percentage of the window's minutes that have records; 0 without any."""
+    coverage = facts["coverage"]
+    return 100 * coverage["observed_minutes"] / coverage["window_minutes"] if coverage["window_minutes"] else 0.0
+
+
+def failures(facts: Mapping[str, Any], fail_on: tuple[str, ...]) -> list[str]:
+    """Return those conditions of *fail_on* that some exchange meets."""
+    return [name for name in fail_on if facts["gate"][FAIL_ON[name]]]
+
+
+def check_fail_on(fail_on: tuple[str, ...]) -> None:
+    """Raise UsageProblem if one of *fail_on* is no condition."""
+    for name in fail_on:
+        if name not in FAIL_ON:
+            raise UsageProblem(f"no such condition: {name}", at="--fail-on", do=f"Use {', '.join(FAIL_ON)}.")
+
+
+def explain(judge: Judge, flow_id: str) -> dict[str, Any]:
+    """
+    Return everything behind one flow's verdict: the record, both ends, every rule considered, each pair's judgement.
+
+    Raises:
+        UsageProblem: There is no such flow.
+    """
+    with dissect(judge, flow_id) as duck:
+        recorded = one_row(duck.run("FROM recorded"))
+        found = {name: _read(duck, query) for name, query in catalogue.explanations().items() if not query.params}
+        return {
+            "flow_id": flow_id,
+            "recorded": recorded,
+            "classified": one_row(duck.run("FROM classified")),
+            "input": _input_of(judge, recorded["segment"]),
+            **found,
+        }
+
+
+def flows_of_edge(judge: Judge, edge: str) -> list[str]:
+    """
+    Return the ids of up to twenty exchanges of an edge written `INITIATOR>RESPONDER:PORT`, as reports print the names.
+
+    Raises:
+        UsageProblem: It is not written so, or no exchange is of this edge.
+    """
+    initiator, arrow, rest = (part.strip() for part in edge.partition(">"))
+    responder, _, port = rest.rpartition(":")
+    if not arrow or not port.isdigit():
+        raise UsageProblem("neither a flow id nor an edge", at=edge, do="Write `NS/WORKLOAD>NS/WORKLOAD:PORT`.")
+    with session(judge) as duck:
+        found = _read(
+            duck, catalogue.explanations()["edge_flows"],
+            {"initiator": initiator, "responder": responder, "port": int(port)},
+        )
+    ids = [flow_id for row in found for flow_id in row["flow_ids"]]
+    if not ids:
+        raise UsageProblem("no exchange of this edge", at=edge, do="Copy the names from a report.")
+    return ids[:20]
+
+
+def _rows(duck: Duck, name: str) -> list[dict[str, Any]]:
+    return _read(duck, catalogue.question(name))
+
+
+def _read(duck: Duck, query: catalogue.Query, params: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    rows = [dict(row) for row in duck.run(query.sql, params).to_pylist()]
+    for row in rows:
+        if row.get("flow_ids") is not None:
+            row["flow_ids"] = json.loads(row["flow_ids"])
+    return rows
+
+
+def _one(duck: Duck, name: str) -> dict[str, Any]:
+    (row,) = _rows(duck, name)
+    return row
+
+
+def _findings(duck: Duck, query: catalogue.Query) -> list[dict[str, Any]]:
+    def end(row: dict[str, Any], side: str) -> dict[str, Any]:
+        parts = {key: row.pop(f"{side}_{key}") for key in ("namespace", "workload", "kind")}
+        return {"name": row.pop(side), **parts}
+
+    return [
+        {"code": query.code, "severity": query.severity, "says": query.says}
+        | {"initiator": end(row, "initiator"), "responder": end(row, "responder")}
+        | row
+        | {"sources": row["sources"].split(",")}
+        for row in _rows(duck, query.name)
+    ]
+
+
+def _coverage(duck: Duck, judge: Judge, window: Mapping[str, Any]) -> dict[str, Any]:
+    receipts = duck.run("FROM receipt").to_pylist()
+    segments = {r["segment"]: r for r in receipts}.values()
+    objects = judge.lake.identity_objects()
+    return {
+        "sources": _rows(duck, "coverage"),
+        "window_minutes": window["window_minutes"],
+        "observed_minutes": window["observed_minutes"],
+        "snapshots": 0 if objects is None else len(set(objects.column("snapshot").to_pylist())),
+        "records_read": sum(r["records_read"] for r in segments),
+        "rejected": sum(r["rejected"] for r in segments),
+        "skipped": sum(sum(json.loads(r["skipped"]).values()) for r in segments),
+        "damaged_inputs": sorted(r["name"] for r in segments if r["damage"]),
+        "unresolved_addresses": len(_rows(duck, "unresolved")),
+        "blind": list(BLIND),
+    }
+
+
+def _summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    def count(column: str, value: str | None, of: str = "exchanges") -> int:
+        return sum(row[of] for row in rows if row[column] == value)
+
+    statuses = [s.value for s in terms.TransportStatus]
+    expected = [row for row in rows if row["verdict"] == terms.Verdict.EXPECTED]
+    return {
+        "flows": sum(row["flows"] for row in rows),
+        "exchanges": sum(row["exchanges"] for row in rows),
+        "by_verdict": {v.value: count("verdict", v.value) for v in terms.Verdict},
+        "flows_by_verdict": {v.value: count("verdict", v.value, "flows") for v in terms.Verdict},
+        "by_transport_status": {s: count("transport_status", s) for s in statuses}
+        | {"not_applicable": count("transport_status", None)},
+        "expected_by_transport_status": {
+            s: n for s in statuses if (n := sum(r["exchanges"] for r in expected if r["transport_status"] == s))
+        },
+        "expected_by_rule_status": {
+            s.value: n for s in terms.RuleStatus
+            if (n := sum(r["exchanges"] for r in expected if r["rule_status"] == s.value))
+        },
+    }  # fmt: skip
+
+
+def _rule(row: dict[str, Any]) -> dict[str, Any]:
+    return {"rule_id": row.pop("rule_id"), "status": row.pop("kind"), "seen": row["exchanges"] > 0, **row}
+
+
+def _inputs(duck: Duck) -> list[dict[str, Any]]:
+    inputs: dict[str, dict[str, Any]] = {}
+    for row in duck.run("FROM receipt ORDER BY name, offset_from").to_pylist():
+        one = inputs.setdefault(
+            row["name"],
+            {"name": row["name"], "format": row["format"], "segments": [], "digest": row["digest"], "records_read": 0,
+             "flows": 0, "rejected": 0, "damage": None},
+        )  # fmt: skip
+        one["segments"].append(row["segment"])
+        one["digest"] = row["digest"]
+        for key in ("records_read", "flows", "rejected"):
+            one[key] += row[key]
+        one["damage"] = one["damage"] or row["damage"]
+    return list(inputs.values())
+
+
+def _input_of(judge: Judge, segment: str) -> dict[str, Any]:
+    return next(r for r in judge.lake.receipts().to_pylist() if r["segment"] == segment)

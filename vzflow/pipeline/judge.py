@@ -1,0 +1,170 @@
+"""Recorded flows -> classified flows, for the partitions that are stale; and a session to query both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import blake2b
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from vzflow.flow import lookups
+from vzflow.flow.errors import UsageProblem
+from vzflow.flow.schema import CLASSIFIED_SCHEMA
+from vzflow.identity import tables as identity_tables
+from vzflow.model import catalogue, classify
+from vzflow.model.document import Model, load, load_texts
+from vzflow.store.duck import Duck, connect
+from vzflow.store.lake import RECEIPT_SCHEMA, RECORDED_SCHEMA, REJECT_SCHEMA, Lake, Superseded
+
+#: The model of a store that was never told of one.
+DEFAULT_MODEL = "verrazzano-1.0"
+#: How often another process may replace a partition first before this one gives up.
+_TRIES = 5
+
+#: Called as partitions are classified: how many are done, of how many.
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a report is asked for; None asks for everything. Times are UTC, `until` is exclusive."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    namespace: str | None = None
+    workload: str | None = None
+    port: int | None = None
+    verdict: str | None = None
+
+
+def model_of(lake: Lake, named: Sequence[str | Path]) -> Model:
+    """
+    Return the model to judge by: *named* (remembered by the store from now on), or what the store remembers.
+
+    Raises:
+        UsageProblem: A model file cannot be used.
+    """
+    if named:
+        model = load(named)
+        lake.remember_models(model.sources)
+        return model
+    remembered = lake.models()
+    return load_texts(remembered) if remembered else load([DEFAULT_MODEL])
+
+
+class Judge:
+    """The lookups of one store and model, ready to classify any of its partitions."""
+
+    def __init__(self, lake: Lake, model: Model) -> None:
+        self.lake = lake
+        self.model = model
+        self._objects = lake.identity_objects()
+
+    def lookups(self) -> dict[str, pa.Table]:
+        """Return the tables that classification joins flows against."""
+        clusters = sorted({row["cluster"] for row in self.lake.receipts().to_pylist()})
+        return identity_tables.tables(self._objects, clusters) | self.model.tables()
+
+    def made_from(self, files: Sequence[str]) -> str:
+        """Return 32 hex digits that stand for everything a partition's classification depends on."""
+        state = blake2b(digest_size=16)
+        snapshots = set() if self._objects is None else set(self._objects.column("snapshot").to_pylist())
+        for part in (version("vzflow"), classify.digest(), self.model.digest, *sorted(snapshots)):
+            state.update(part.encode() + b"\0")
+        for file in sorted(Path(f).name for f in files):
+            state.update(file.encode() + b"\0")
+        return state.hexdigest()
+
+    def refresh(self, progress: Progress | None = None) -> int:
+        """Classify every partition whose classification is missing or stale; return how many there were."""
+        stale = self._stale()
+        if not stale:
+            return 0
+        with connect() as duck:
+            classify.prepare(duck, self.lookups())
+            for done, partition in enumerate(stale):
+                if progress is not None:
+                    progress(done, len(stale))
+                self._classify(duck, partition)
+        return len(stale)
+
+    def _stale(self) -> list[tuple[str, str]]:
+        recorded = self.lake.partitions("recorded")
+        made = self.lake.made_from("classified")
+        for gone in sorted(set(made) - set(recorded)):
+            self.lake.remove_partition("classified", gone)
+        return [p for p, files in recorded.items() if made.get(p) != self.made_from(files)]
+
+    def _classify(self, duck: Duck, partition: tuple[str, str]) -> None:
+        for attempt in range(_TRIES):
+            before = self.lake.made_from("classified").get(partition)
+            files = self.lake.partitions("recorded").get(partition, [])
+            wanted = self.made_from(files)
+            if before == wanted:
+                return
+            duck.parquet_view(classify.RECORDED, files, RECORDED_SCHEMA)
+            classify.classify(duck)
+            rows = duck.run(f"SELECT {', '.join(catalogue.stages()[classify.RESULT].returns)} FROM classified")  # noqa: S608
+            try:
+                self.lake.replace_partition("classified", partition, rows, wanted, instead_of=before)
+            except Superseded:
+                if attempt == _TRIES - 1:
+                    raise
+            else:
+                return
+
+
+def session(judge: Judge, asked: Asked | None = None) -> Duck:
+    """
+    Return a DuckDB connection with every view of `queries/views/` over the store, classified first where stale.
+
+    The caller closes it (it is a context manager).
+    """
+    judge.refresh()
+    duck = connect()
+    classify.prepare(duck, judge.lookups())
+    duck.register("receipts", judge.lake.receipts())
+    duck.register("rejects", judge.lake.read("rejects", REJECT_SCHEMA))
+    duck.register("asked", pa.Table.from_pylist([vars(asked or Asked())], schema=lookups.ASKED["asked"]))
+    duck.parquet_view("recorded", judge.lake.files("recorded"), RECORDED_SCHEMA)
+    duck.parquet_view("classified", judge.lake.files("classified"), CLASSIFIED_SCHEMA)
+    for name, view in catalogue.views().items():
+        duck.create_view(name, view.sql)
+    return duck
+
+
+def dissect(judge: Judge, flow_id: str) -> Duck:
+    """
+    Classify one flow alone and keep every table on the way: what `explain` reads from.
+
+    The same queries run as for the whole store, so the explanation cannot differ from the verdict.
+
+    Raises:
+        UsageProblem: There is no such flow.
+    """
+    segment, _, record = flow_id.partition(":")
+    if not record.isdigit():
+        raise UsageProblem("not a flow id", at=flow_id, do="A flow id is `segment:record`, as reports print it.")
+    duck = connect()
+    duck.parquet_view("every_recorded", judge.lake.files("recorded"), RECORDED_SCHEMA)
+    row = duck.run(
+        "SELECT * FROM every_recorded WHERE segment = $segment AND record = $record",
+        {"segment": segment, "record": int(record)},
+    )
+    if not row.num_rows:
+        raise UsageProblem("no such flow in this store", at=flow_id, do="Copy the id from a report or from `sql`.")
+    classify.prepare(duck, judge.lookups())
+    duck.register("recorded", row)
+    classify.classify(duck)
+    return duck
+
+
+def one_row(table: pa.Table) -> Mapping[str, Any]:
+    """Return the only row of *table* as a mapping."""
+    (row,) = table.to_pylist()
+    return dict(row)

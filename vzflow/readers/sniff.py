@@ -1,0 +1,81 @@
+"""Names an input's format from its first bytes, never from its file name, or refuses it in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vzflow.flow.errors import Place, UnreadableInput, UsageProblem
+from vzflow.readers import calico, envoy, pcap
+from vzflow.readers.base import Reader
+
+#: Bytes of the uncompressed beginning that `sniff` is given.
+HEAD = 1 << 16
+
+
+@dataclass(frozen=True)
+class Format:
+    """
+    One input format.
+
+    Args:
+        name: Word for `--format`.
+        says: One sentence for the reference page.
+        is_log: A log is a stream of lines and may grow; a capture is one whole.
+        recognises: Whether a beginning (up to HEAD bytes) is of this format.
+        read: The reader.
+    """
+
+    name: str
+    says: str
+    is_log: bool
+    recognises: Callable[[bytes], bool]
+    read: Reader
+
+
+FORMATS: dict[str, Format] = {
+    f.name: f
+    for f in (
+        Format("pcap", "Packet captures: pcap and pcapng.", False, pcap.recognises, pcap.read),
+        Format("calico", "Calico Enterprise and Cloud flow logs, one JSON object a line.", True,
+               calico.recognises, calico.read),
+        Format("envoy", "Envoy access logs in Istio's default text (1.9 and later) or JSON encoding.", True,
+               envoy.recognises, envoy.read),
+    )
+}
+
+#: Beginnings of files that users have and vzflow does not read, so that it can say what they are.
+_FOREIGN: tuple[tuple[bytes, str], ...] = (
+    (b"snoop\0\0\0", "a Solaris snoop capture; convert it with `editcap -F pcap`"),
+    (b"PAR1", "a Parquet file; inputs are captures and logs"),
+    (b"\x28\xb5\x2f\xfd", "zstd-compressed; decompress it first"),
+    (b"BZh", "bzip2-compressed; decompress it first"),
+    (b"\xfd7zXZ\0", "xz-compressed; decompress it first"),
+    (b"\x04\x22\x4d\x18", "lz4-compressed; decompress it first"),
+    (b"PK\x03\x04", "a zip archive; unpack it first"),
+)
+
+
+def sniff(head: bytes, path: str, wanted: str = "auto") -> Format:
+    """
+    Return the format of an input that begins with *head* (uncompressed), or the one the user *wanted*.
+
+    Raises:
+        UsageProblem: *wanted* is not a format.
+        UnreadableInput: No format recognises it, or not the wanted one.
+    """
+    if wanted != "auto" and wanted not in FORMATS:
+        raise UsageProblem(f"no such format: {wanted}", at="--format", do=f"Use auto, {', '.join(FORMATS)}.")
+    if not head:
+        raise UnreadableInput("the input is empty", at=Place(path), do="Name a capture or a log.")
+    for kind in FORMATS.values():
+        if wanted in ("auto", kind.name) and kind.recognises(head):
+            return kind
+    for magic, what in _FOREIGN:
+        if head.startswith(magic):
+            raise UnreadableInput("cannot read this", at=Place(path), do=f"It is {what}.")
+    known = FORMATS[wanted].says if wanted != "auto" else " ".join(f.says for f in FORMATS.values())
+    raise UnreadableInput(
+        f"the beginning {head[:8]!r} is not of {'a known' if wanted == 'auto' else 'that'} format", at=Place(path),
+        do=f"Known: {known}",
+    )

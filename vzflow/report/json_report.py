@@ -1,0 +1,18 @@
+"""The report for programs: one JSON object, stable and versioned (`schema_version`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from vzflow.report.plain import jsonable
+
+#: Facts the text needs and the contract leaves out.
+_INTERNAL = {"gate"}
+
+
+def render(facts: Mapping[str, Any]) -> str:
+    """Return the facts of a report as JSON text that ends in a newline."""
+    shown = {key: value for key, value in facts.items() if key not in _INTERNAL}
+    return json.dumps(shown, indent=2, default=jsonable) + "\n"

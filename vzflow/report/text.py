@@ -1,0 +1,160 @@
+"""The report for a terminal: what was observed first, what needs attention next, what was fine last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from vzflow.report.plain import aligned, coloured, to_the_second
+
+#: Lines per table; the rest is counted, and `vzflow query` lists it.
+MOST = 12
+
+_VERDICT_COLOURS = {
+    "plaintext": "critical", "unexpected": "high", "unknown": "medium", "expected": "good", "out_of_scope": "dim",
+}  # fmt: skip
+#: Worst first: the order in which an engineer reads.
+_VERDICTS = ("plaintext", "unexpected", "unknown", "expected", "out_of_scope")
+
+
+def render(facts: Mapping[str, Any], *, colour: bool = False) -> str:
+    """Return the facts of a report as text that ends in a newline."""
+    blocks = [
+        _head(facts, colour), _warnings(facts, colour), _verdicts(facts, colour), _findings(facts, colour),
+        _undecided(facts, colour), _egress(facts, colour), _rules(facts, colour), _coverage(facts, colour),
+    ]  # fmt: skip
+    return "\n\n".join("\n".join(lines) for block in blocks if (lines := list(block))) + "\n"
+
+
+def _head(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
+    window, coverage, summary = facts["window"], facts["coverage"], facts["summary"]
+    yield coloured("vzflow report", "bold", on=colour) + f"   model {', '.join(facts['model']['names'])}"
+    yield f"{to_the_second(window['first_seen'])} to {to_the_second(window['last_seen'])}, " + _plural(
+        coverage["observed_minutes"], "minute"
+    ) + f" observed of {coverage['window_minutes']}"
+    yield (
+        f"{_plural(len(facts['inputs']), 'input')}, {_plural(coverage['records_read'], 'record')}, "
+        f"{_plural(summary['flows'], 'flow')}, {_plural(summary['exchanges'], 'exchange')}, "
+        f"{_plural(coverage['snapshots'], 'snapshot')}"
+    )
+
+
+def _warnings(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
+    """What may mislead a reader, before any number."""
+    coverage = facts["coverage"]
+    if not coverage["snapshots"]:
+        yield coloured("! no snapshot: nobody can be identified, so no verdict is firm", "high", on=colour)
+    if coverage["damaged_inputs"]:
+        yield coloured(f"! damaged, read in part: {', '.join(coverage['damaged_inputs'])}", "high", on=colour)
+    if coverage["rejected"]:
+        yield coloured(f"! {_plural(coverage['rejected'], 'record')} rejected: see `vzflow sql \"from reject\"`",
+                       "medium", on=colour)  # fmt: skip
+    late = sum(source["after_snapshot"] for source in coverage["sources"])
+    if late:
+        yield coloured(f"! {_plural(late, 'flow')} later than the newest snapshot vouches for", "medium", on=colour)
+
+
+def _verdicts(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
+    summary = facts["summary"]
+    rows = [("VERDICT", "EXCHANGES", "FLOWS", "")]
+    for verdict in _VERDICTS:
+        rows.append((verdict, summary["by_verdict"][verdict], summary["flows_by_verdict"][verdict],
+                     _split(facts, verdict)))  # fmt: skip
+    head, *lines = aligned(rows, indent=0)
+    yield coloured(head, "bold", on=colour)
+    for verdict, line in zip(_VERDICTS, lines, strict=True):
+        yield coloured(line, _VERDICT_COLOURS[verdict], on=colour and bool(summary["by_verdict"][verdict]))
+
+
+def _split(facts: Mapping[str, Any], verdict: str) -> str:
+    summary, gate = facts["summary"], facts["gate"]
+    if verdict == "expected":
+        shown = ", ".join(f"{name} {n}" for name, n in summary["expected_by_transport_status"].items())
+        amended = summary["expected_by_rule_status"].get("amended", 0)
+        return shown + (f"; {amended} rest on amendments" if amended else "")
+    if verdict == "unexpected" and gate["unexpected_any"]:
+        kept = gate["unexpected_any"] - gate["unexpected"]
+        return f"{gate['unexpected']} took place, {kept} kept away"
+    return ""
+
+
+def _findings(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
+    findings = facts["findings"]
+    if not findings:
+        return
+    yield coloured("FINDINGS", "bold", on=colour)
+    for code in sorted({f["code"] for f in findings}, key=[f["code"] for f in findings].index):
+        mine = [f for f in findings if f["code"] == code]
+        yield coloured(f"  {code} {mine[0]['severity']}  {mine[0]['says']}", mine[0]["severity"], on=colour)
+        yield from _table(
+            mine,
+            lambda f: (
+                f["initiator"]["name"], ">", f"{f['responder']['name']}:{_port(f)}", f["rule_id"] or f["reason"],
+                f["transport"], f["transport_status"], f["outcome"], f"x{f['exchanges']}", f["flow_ids"][0],
+            ),
+        )  # fmt: skip
+
+
+def _undecided(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
+    if facts["undecided"]:
+        yield coloured("UNKNOWN", "bold", on=colour) + "  not enough evidence to decide"
+        yield from _table(
+            facts["undecided"],
+            lambda u: (u["initiator"], ">", f"{u['responder']}:{_port(u)}", u["reason"], f"x{u['exchanges']}",
+                       u["flow_ids"][0]),
+        )  # fmt: skip
+
+
+def _egress(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
+    if facts["egress"]:
+        yield coloured("EGRESS", "bold", on=colour) + "  what components reached and the model does not describe"
+        yield from _table(
+            facts["egress"],
+            lambda e: (e["initiator"], ">", f"{e['responder']}:{_port(e)}", e["transport"], f"x{e['exchanges']}",
+                       e["flow_ids"][0]),
+        )  # fmt: skip
+
+
+def _rules(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
+    documented = [r for r in facts["rules"] if r["status"] == "documented"]
+    seen = [r["rule_id"] for r in documented if r["seen"]]
+    unseen = [r["rule_id"] for r in documented if not r["seen"]]
+    if documented:
+        yield coloured("DOCUMENTED ROWS", "bold", on=colour) + f"  {len(seen)} of {len(documented)} seen"
+        if unseen:
+            yield f"  not seen: {' '.join(unseen)}"
+
+
+def _coverage(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
+    coverage = facts["coverage"]
+    yield coloured("COVERAGE", "bold", on=colour)
+    yield from aligned(
+        [
+            ("source", "flows", "minutes", "initiators unknown", "responders unknown", "without time"),
+            *(
+                (s["source"], s["flows"], s["minutes"], s["initiators_unknown"], s["responders_unknown"], s["no_time"])
+                for s in coverage["sources"]
+            ),
+        ]
+    )
+    yield (
+        f"  {_plural(coverage['records_read'], 'record')} read, {coverage['skipped']} skipped by name, "
+        f"{coverage['rejected']} rejected; {_plural(coverage['unresolved_addresses'], 'address', 'addresses')} unresolved"
+    )
+    for line in coverage["blind"]:
+        yield coloured(f"  blind: {line}", "dim", on=colour)
+
+
+def _table(rows: Sequence[Mapping[str, Any]], cells: Any) -> Iterator[str]:  # noqa: ANN401 - a row to its cells
+    yield from aligned([cells(row) for row in rows[:MOST]], indent=4)
+    if len(rows) > MOST:
+        yield f"    and {len(rows) - MOST} more"
+
+
+def _port(row: Mapping[str, Any]) -> str:
+    port = "-" if row["port"] is None else row["port"]
+    return f"{port}" if row["protocol"] == "tcp" else f"{port}/{row['protocol']}"
+
+
+def _plural(count: int, word: str, words: str = "") -> str:
+    return f"{count} {word if count == 1 else words or word + 's'}"
