@@ -53,17 +53,14 @@ def demo(
 
     from vzflow.flow.data import shipped
     from vzflow.pipeline.ingest import ingest as run_ingest
-    from vzflow.pipeline.judge import Judge, model_of
-    from vzflow.store.lake import Lake
 
     samples = shipped("sample_captures")
     inputs = [str(samples / name) for name in ("verrazzano.pcap", "envoy-text.log", "envoy-json.log", "calico.jsonl")]
     with tempfile.TemporaryDirectory(prefix="vzflow-demo-") as folder:
-        lake = Lake.open(store or f"{folder}/store", create=True)
+        where = store or f"{folder}/store"
         with _progress(quiet=False) as progress:
-            result = run_ingest(inputs, lake, identity=[str(samples / "cluster.json")], progress=progress)
-        _tell(result)
-        _print_report(Judge(lake, model_of(lake, [])), output, None)
+            _tell(run_ingest(inputs, where, identity=[str(samples / "cluster.json")], progress=progress))
+        _print_report(_judge(where, None), output, None)
 
 
 @app.command()
@@ -87,16 +84,12 @@ def ingest(
 ) -> None:
     """Store what is new in captures and logs, and classify it."""
     from vzflow.pipeline.ingest import ingest as run_ingest
-    from vzflow.pipeline.judge import Judge, model_of
-    from vzflow.store.lake import Lake
 
-    lake = Lake.open(store, create=True)
-    chosen = model_of(lake, model or [])
     with _progress(quiet=quiet) as progress:
         result = run_ingest(
-            inputs, lake, form=form, identity=identity or [], reporter=reporter, cluster=cluster, progress=progress
-        )
-        Judge(lake, chosen).refresh()
+            inputs, store, form=form, identity=identity or [], model=model or [], reporter=reporter, cluster=cluster,
+            progress=progress,
+        )  # fmt: skip
     if not quiet:
         _tell(result)
     _exit_after(result, strict=strict)
@@ -185,7 +178,7 @@ def sql(
 
     _one_of(output, ("text", "json"))
     with session(_judge(store, model)) as duck:
-        _print_rows(duck.run(text if text is not None else sys.stdin.read()), output)
+        _print_rows(duck.ask(text if text is not None else sys.stdin.read()), output)
 
 
 @app.command()
@@ -221,11 +214,11 @@ def model_show(
 ) -> None:
     """Print the rules of a model, each with the row it quotes."""
     from vzflow.model.document import load
-    from vzflow.pipeline.judge import DEFAULT_MODEL
+    from vzflow.pipeline.judge import DEFAULT_MODEL, today
     from vzflow.report import rules
 
     _one_of(output, ("text", "json"))
-    loaded = load(model or [DEFAULT_MODEL])
+    loaded = load(model or [DEFAULT_MODEL], on=today())
     print(rules.render(loaded.tables(), loaded.names, output == "json"), end="")
 
 

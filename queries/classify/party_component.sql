@@ -7,7 +7,7 @@ FROM (
   SELECT p.party_id, s.component, s.alternative, s.keys, count(l.key) AS matched
   FROM party p
   JOIN selector s ON s.namespace IS NULL OR s.namespace = p.namespace
-  LEFT JOIN party_label l ON l.party_id = p.party_id AND l.key = s.key AND l.value = s.value
+  LEFT JOIN party_label l ON l.party_id = p.party_id AND l.key = s.key AND (s.value IS NULL OR l.value = s.value)
   WHERE p.kind = 'pod'
   GROUP BY p.party_id, s.component, s.alternative, s.keys
 ) m

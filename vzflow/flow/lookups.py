@@ -59,8 +59,10 @@ IDENTITY: dict[str, pa.Schema] = {
 #: Made by `model.document`.
 MODEL: dict[str, pa.Schema] = {
     # in_scope: flows to it are judged (a component); false for a named peer such as CoreDNS.
+    # mesh: yes | no | gateway, null if not said. egress: closed | open | rules | unmodelled.
     "component": _table(component=TEXT, in_scope=FLAG, mesh=TEXT, egress=TEXT),
-    # A component claims a pod when, for one alternative, every row matches. key null: the namespace alone.
+    # A component claims a pod when, for one alternative, every row matches. key null: the namespace
+    # alone; namespace null: any; value null: the key is there, whatever its value. keys: how many rows must match.
     "selector": _table(component=TEXT, alternative=COUNT, namespace=TEXT, key=TEXT, value=TEXT, keys=COUNT),
     "protected_namespace": _table(namespace=TEXT),
     "trust_domain": _table(trust_domain=TEXT),
@@ -71,7 +73,7 @@ MODEL: dict[str, pa.Schema] = {
     ),
     # A rule spelled out: one row per initiator term, responder term and port range.
     # Terms: component:NAME namespace:NAME node own_node api_server external range:NAME pod mesh any.
-    # port_class: null = the range counts; probe = only ports the responder declares as probe ports, besides the range.
+    # Both ports null: any port, also none. port_class probe: only ports that the responder declares for probes.
     "rule_grant": _table(
         rule_id=TEXT, from_term=TEXT, to_term=TEXT, protocol=TEXT, port_lo=PORT, port_hi=PORT, port_class=TEXT,
     ),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -14,7 +15,9 @@ import pyarrow as pa
 from vzflow.flow.errors import VzflowError
 from vzflow.flow.terms import RejectReason
 from vzflow.identity import snapshot
+from vzflow.model.document import load
 from vzflow.pipeline.inputs import Segment, find_segment
+from vzflow.pipeline.judge import Judge, model_of, today
 from vzflow.readers.base import Context, Tally
 from vzflow.store.lake import Lake
 
@@ -60,30 +63,37 @@ class IngestResult:
 
 def ingest(
     inputs: Sequence[str],
-    lake: Lake,
+    store: str | Path,
     *,
     form: str = "auto",
     identity: Sequence[str] = (),
+    model: Sequence[str] = (),
     reporter: str | None = None,
     cluster: str = "default",
     progress: Progress | None = None,
 ) -> IngestResult:
     """
-    Store what is new in *inputs*, after adding the snapshots of *identity*.
+    Store what is new in *inputs* and *identity*, remember *model*, and classify what became stale.
 
     An input that cannot be read leaves nothing; the others are stored. Giving an input again changes nothing, a log
     that has grown adds its new whole lines.
 
     Raises:
         UnreadableInput: A snapshot cannot be read; nothing at all was stored.
-        UsageProblem: *form* is no format.
+        UsageProblem: *form* is no format, or a model cannot be used; nothing at all was stored.
+        UnreadableStore: The store cannot be used.
     """
     snapshots = [snapshot.load([path], cluster) for path in identity]
+    named = load(model, on=today()) if model else None
+    lake = Lake.open(store, create=True)
+    if named is not None:
+        lake.remember_models(named.sources)
     new_snapshots = sum(lake.add_identity(objects) for objects in snapshots)
-    return IngestResult(
-        tuple(_one(name, lake, form=form, reporter=reporter, cluster=cluster, progress=progress) for name in inputs),
-        new_snapshots,
+    results = tuple(
+        _one(name, lake, form=form, reporter=reporter, cluster=cluster, progress=progress) for name in inputs
     )
+    Judge(lake, model_of(lake)).refresh()
+    return IngestResult(results, new_snapshots)
 
 
 def _one(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime
 from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
@@ -16,10 +16,12 @@ from vzflow.flow import lookups
 from vzflow.flow.errors import UsageProblem
 from vzflow.flow.schema import CLASSIFIED_SCHEMA
 from vzflow.identity import tables as identity_tables
+from vzflow.identity.snapshot import OBJECT_SCHEMA
 from vzflow.model import catalogue, classify
 from vzflow.model.document import Model, load, load_texts
 from vzflow.store.duck import Duck, connect
-from vzflow.store.lake import RECEIPT_SCHEMA, RECORDED_SCHEMA, REJECT_SCHEMA, Lake, Superseded
+from vzflow.store.lake import Lake, Superseded
+from vzflow.store.tables import PARTITION_FIELDS, RECORDED_SCHEMA, REJECT_SCHEMA
 
 #: The model of a store that was never told of one.
 DEFAULT_MODEL = "verrazzano-1.0"
@@ -42,7 +44,12 @@ class Asked:
     verdict: str | None = None
 
 
-def model_of(lake: Lake, named: Sequence[str | Path]) -> Model:
+def today() -> date:
+    """Return the date by which accepted edges expire."""
+    return datetime.now(UTC).date()
+
+
+def model_of(lake: Lake, named: Sequence[str | Path] = ()) -> Model:
     """
     Return the model to judge by: *named* (remembered by the store from now on), or what the store remembers.
 
@@ -50,11 +57,11 @@ def model_of(lake: Lake, named: Sequence[str | Path]) -> Model:
         UsageProblem: A model file cannot be used.
     """
     if named:
-        model = load(named)
+        model = load(named, on=today())
         lake.remember_models(model.sources)
         return model
     remembered = lake.models()
-    return load_texts(remembered) if remembered else load([DEFAULT_MODEL])
+    return load_texts(remembered, on=today()) if remembered else load([DEFAULT_MODEL], on=today())
 
 
 class Judge:
@@ -63,7 +70,7 @@ class Judge:
     def __init__(self, lake: Lake, model: Model) -> None:
         self.lake = lake
         self.model = model
-        self._objects = lake.identity_objects()
+        self._objects = lake.identity_objects() or OBJECT_SCHEMA.empty_table()
 
     def lookups(self) -> dict[str, pa.Table]:
         """Return the tables that classification joins flows against."""
@@ -73,8 +80,8 @@ class Judge:
     def made_from(self, files: Sequence[str]) -> str:
         """Return 32 hex digits that stand for everything a partition's classification depends on."""
         state = blake2b(digest_size=16)
-        snapshots = set() if self._objects is None else set(self._objects.column("snapshot").to_pylist())
-        for part in (version("vzflow"), classify.digest(), self.model.digest, *sorted(snapshots)):
+        snapshots = sorted(set(self._objects.column("snapshot").to_pylist()))
+        for part in (version("vzflow"), classify.digest(), self.model.digest, *snapshots):
             state.update(part.encode() + b"\0")
         for file in sorted(Path(f).name for f in files):
             state.update(file.encode() + b"\0")
@@ -132,7 +139,7 @@ def session(judge: Judge, asked: Asked | None = None) -> Duck:
     duck.register("rejects", judge.lake.read("rejects", REJECT_SCHEMA))
     duck.register("asked", pa.Table.from_pylist([vars(asked or Asked())], schema=lookups.ASKED["asked"]))
     duck.parquet_view("recorded", judge.lake.files("recorded"), RECORDED_SCHEMA)
-    duck.parquet_view("classified", judge.lake.files("classified"), CLASSIFIED_SCHEMA)
+    duck.parquet_view("classified", judge.lake.files("classified"), pa.schema([*CLASSIFIED_SCHEMA, *PARTITION_FIELDS]))
     for name, view in catalogue.views().items():
         duck.create_view(name, view.sql)
     return duck

@@ -106,16 +106,16 @@ def run_route(path: str | Path, renderers: Renderers, progress: Progress | None 
     for output in route.output:
         if Path(output.path).suffix not in renderers:
             raise UsageProblem(f"no format for {output.path}", at=Place(str(path)), do=f"Use {', '.join(renderers)}.")
-    lake = Lake.open(route.store, create=True)
-    model = model_of(lake, route.model)
     ingested = [
-        ingest([], lake, identity=sorted(glob(i.glob, recursive=True)), cluster=i.cluster) for i in route.identity
+        ingest([], route.store, identity=_found(i.glob), model=route.model, cluster=i.cluster) for i in route.identity
     ]
     ingested += [
-        ingest(sorted(glob(i.glob, recursive=True)), lake, form=i.format, reporter=i.reporter, cluster=i.cluster,
+        ingest(_found(i.glob), route.store, form=i.format, model=route.model, reporter=i.reporter, cluster=i.cluster,
                progress=progress)
         for i in route.input
     ]  # fmt: skip
+    lake = Lake.open(route.store)
+    model = model_of(lake, route.model)
     facts = report_facts(Judge(lake, model), Asked())
     for output in route.output:
         _replace(Path(output.path), renderers[Path(output.path).suffix](facts))
@@ -131,6 +131,10 @@ def _exit_code(
     if route.strict and any(result.incomplete for result in ingested) or covered(facts) < route.min_coverage:
         return 4
     return 1 if failed else 0
+
+
+def _found(pattern: str) -> list[str]:
+    return sorted(glob(pattern, recursive=True))
 
 
 def _replace(path: Path, text: str) -> None:

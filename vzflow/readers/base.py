@@ -90,12 +90,12 @@ def lines(stream: BinaryIO, tally: Tally) -> Iterator[tuple[int, bytes]]:
     """
     number = 0
     while True:
-        line = stream.readline(LINE_LIMIT + 1)
+        line = stream.readline(LINE_LIMIT + 2)
         if not line:
             return
         number += 1
         tally.read += 1
-        if len(line) > LINE_LIMIT:
+        if len(line.rstrip(b"\r\n")) > LINE_LIMIT:
             tally.reject(number, RejectReason.LINE_TOO_LONG, f"longer than {LINE_LIMIT} bytes", line)
             while line and not line.endswith(b"\n"):
                 line = stream.readline(LINE_LIMIT)

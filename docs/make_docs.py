@@ -1,0 +1,156 @@
+"""Makes the reference pages from the code they describe: `make docs` writes them, `make check` fails where they differ."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import click
+from typer.main import get_command
+
+from vzflow import cli
+from vzflow.flow import schema, terms
+from vzflow.model import catalogue
+from vzflow.readers.sniff import FORMATS
+from vzflow.store.tables import RECEIPT, REJECT
+
+DOCS = Path(__file__).parent
+_MADE = "<!-- Made by `make docs`; edit the code it is made from. -->\n\n"
+
+
+def schema_page() -> str:
+    """Every column of the views, from COLUMNS."""
+    parts = [
+        "# Schema\n\nThe columns of the views. A null means what the last column says; `unknown` is a value and never "
+        "counts as good or bad. The closed lists are in [terms](terms.md).\n"
+    ]
+    for title, columns in (
+        ("flow: recorded", schema.RECORDED), ("flow: resolved", schema.RESOLVED), ("verdict", schema.VERDICT),
+        ("receipt", RECEIPT), ("reject", REJECT),
+    ):  # fmt: skip
+        parts.append(f"\n## {title}\n\n{_columns(columns)}")
+    return "".join(parts)
+
+
+def terms_page() -> str:
+    """Every closed list, from terms.py."""
+    lists = [t for t in vars(terms).values() if isinstance(t, type) and issubclass(t, terms.Closed) and len(t)]
+    skip = {terms.RejectReason, terms.SkipReason}
+    parts = ["# Terms\n\nThe closed lists: every value a column may hold. Rejects and skips are in [rejects](rejects.md).\n"]
+    parts += [f"\n## {_words(t.__name__)}\n\n{_values(t)}" for t in lists if t not in skip]
+    return "".join(parts)
+
+
+def rejects_page() -> str:
+    """Reject and skip reasons."""
+    return (
+        "# Rejects and skips\n\nNothing disappears: records read = records in flows + skipped by name + rejected.\n"
+        "Rejected records are kept in the view `reject` with their place; skips are counted in `receipt`.\n"
+        f"\n## Rejects\n\n{_values(terms.RejectReason)}\n## Skips\n\n{_values(terms.SkipReason)}"
+    )
+
+
+def queries_page() -> str:
+    """Every query, from its header."""
+    parts = [
+        "# Queries\n\nAll of them are SQL files in `queries/`. `vzflow query NAME` runs a question, `vzflow sql` queries "
+        "the views, and the classification tables are made in the order listed.\n"
+    ]
+    for title, found in (
+        ("Questions", catalogue.questions()), ("Views", catalogue.views()), ("Classification", catalogue.stages()),
+        ("Behind `vzflow explain`", catalogue.explanations()),
+    ):  # fmt: skip
+        parts.append(f"\n## {title}\n")
+        parts += [_query(query) for query in found.values()]
+    return "".join(parts)
+
+
+def findings_page() -> str:
+    """Every finding, from the headers of the queries that return them."""
+    parts = ["# Findings\n\nStable codes: a finding keeps its code when its query changes.\n"]
+    for query in catalogue.findings():
+        parts.append(f"\n## {query.code} {query.name}\n\n{query.says} Severity: {query.severity}.\n")
+        parts.append(f"\nCannot tell: {query.cannot_tell}\n")
+    return "".join(parts)
+
+
+def cli_page() -> str:
+    """Every command with its options, from the command line itself."""
+    command = get_command(cli.app)
+    parts = [
+        "# Commands\n\nData goes to stdout, talk and progress to stderr. Times are UTC.\n\n"
+        "Exit codes: 0 done; 1 findings with `--fail-on`; 2 usage or configuration; 3 an input or the store unreadable; "
+        "4 finished but incomplete; 5 an outside service not available; 70 internal error.\n"
+    ]
+    parts += list(_commands("vzflow", command))
+    formats = "".join(f"- `{f.name}`: {f.says}\n" for f in FORMATS.values())
+    return "".join(parts) + f"\n## Input formats\n\nTold apart by content, never by name; gzip is accepted.\n\n{formats}"
+
+
+def _commands(name: str, command: click.Command) -> Iterator[str]:
+    if isinstance(command, click.Group):
+        for sub, inner in command.commands.items():
+            yield from _commands(f"{name} {sub}", inner)
+        return
+    arguments = " ".join(str(p.make_metavar(click.Context(command))) for p in command.params if isinstance(p, click.Argument))
+    yield f"\n## {name}\n\n{command.help}\n\n    {name} [OPTIONS] {arguments}".rstrip() + "\n\n"
+    rows = [
+        (f"`{', '.join(p.opts)}`", p.help or "", f"`{p.envvar}`" if p.envvar else "")
+        for p in command.params if isinstance(p, click.Option) and p.name != "help"
+    ]  # fmt: skip
+    if rows:
+        yield _table(("option", "meaning", "variable"), rows)
+
+
+def _query(query: catalogue.Query) -> str:
+    lines = [f"\n### {query.name}\n\n{query.says}\n\n", f"- reads: {', '.join(query.reads)}\n"]
+    lines += [f"- parameters: {', '.join(query.params)}\n"] if query.params else []
+    lines += [f"- returns: {', '.join(query.returns)}\n", f"- one row per: {', '.join(query.one_row_per)}\n"]
+    lines += [f"- cannot tell: {query.cannot_tell}\n"] if query.cannot_tell else []
+    return "".join(lines)
+
+
+def _columns(columns: Sequence[schema.Column]) -> str:
+    return _table(
+        ("column", "type", "says", "unit", "null means"),
+        [(f"`{c.name}`", str(c.type), c.says, c.unit, c.null_means) for c in columns],
+    )
+
+
+def _values(closed: type[terms.Closed]) -> str:
+    return _table(("value", "means"), [(f"`{v.value}`", v.says) for v in closed])
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(row) + " |\n" for row in (head, ["---"] * len(head), *rows)]
+    return "".join(lines)
+
+
+def _words(name: str) -> str:
+    return "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip()
+
+
+PAGES = {
+    "schema.md": schema_page, "terms.md": terms_page, "rejects.md": rejects_page, "queries.md": queries_page,
+    "findings.md": findings_page, "cli.md": cli_page,
+}  # fmt: skip
+
+
+def main() -> int:
+    """Write the pages, or with `--check` print how they differ and return 1."""
+    stale = 0
+    for name, page in PAGES.items():
+        path, wanted = DOCS / name, _MADE + page()
+        found = path.read_text(encoding="utf-8") if path.exists() else ""
+        if "--check" not in sys.argv:
+            path.write_text(wanted, encoding="utf-8")
+        elif found != wanted:
+            stale += 1
+            sys.stdout.writelines(difflib.unified_diff(found.splitlines(True), wanted.splitlines(True), name, "made"))
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

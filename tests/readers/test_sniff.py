@@ -1,0 +1,87 @@
+"""The format is named by content, and what is none is refused in one plain line."""
+
+import json
+
+import pytest
+from readers.log_support import INBOUND, as_json, as_text, sample
+
+from vzflow.flow.errors import UnreadableInput, UsageProblem
+from vzflow.readers.sniff import FORMATS, sniff
+
+PCAP = bytes.fromhex("d4c3b2a1 0200 0400 00000000 00000000 00000400 01000000")
+CALICO = json.dumps(
+    {"action": "allow", "reporter": "src", "proto": "tcp", "source_type": "wep", "dest_type": "net"}
+).encode()
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [(PCAP, "pcap"), (CALICO, "calico"), (as_text(INBOUND).encode(), "envoy"), (as_json(INBOUND).encode(), "envoy")],
+)
+def test_content_names_the_format_whatever_the_file_is_called(head, name):
+    """A file's name proves nothing of its content."""
+    assert sniff(head, "misleading.pcap.log.json").name == name
+    assert sniff(head, "x", name).name == name
+
+
+@pytest.mark.parametrize("head", [PCAP, CALICO, as_text(INBOUND).encode(), as_json(INBOUND).encode()])
+def test_exactly_one_format_recognises_an_input(head):
+    """The order of the formats decides nothing."""
+    assert len([f for f in FORMATS.values() if f.recognises(head)]) == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["calico-enterprise-flows.jsonl", "istio-text-1.9plus-http.log", "istio-text-1.9plus-tcp.log",
+     "istio-text-1.9plus-failures.log", "istio-json-1.9plus.jsonl", "istio-json-1.3-allstrings.jsonl"],
+)  # fmt: skip
+def test_shared_samples_are_named(name):
+    """Published logs, by content."""
+    assert sniff(sample(name), "x").name == name.split("-")[0].replace("istio", "envoy")
+
+
+def test_empty_input_is_refused():
+    """An empty file holds no evidence, and no data is never green."""
+    with pytest.raises(UnreadableInput, match=r"a\.log: the input is empty"):
+        sniff(b"", "a.log")
+
+
+@pytest.mark.parametrize(
+    ("head", "hint"),
+    [
+        (b"snoop\0\0\0\0\0\0\x02", "editcap"),
+        (b"PAR1\x15\x04", "Parquet"),
+        (b"\x28\xb5\x2f\xfd\x04", "zstd"),
+        (b"BZh91AY", "bzip2"),
+        (b"\xfd7zXZ\0\0", "xz"),
+        (b"\x04\x22\x4d\x18", "lz4"),
+        (b"PK\x03\x04", "zip"),
+    ],
+)
+def test_foreign_file_is_called_by_its_name(head, hint):
+    """The user is told what it is and what to do."""
+    with pytest.raises(UnreadableInput, match=hint) as caught:
+        sniff(head, "a.bin")
+    assert str(caught.value).startswith("a.bin: ")
+
+
+@pytest.mark.parametrize("head", [b"hello\n", b"{}\n", b"\x00" * 64, b"\n\n\n", b"2026-01-02T03:04:05Z\tinfo\tready\n"])
+def test_unknown_content_is_refused_in_one_line(head):
+    """Nothing is guessed, and the message fits one line."""
+    with pytest.raises(UnreadableInput) as caught:
+        sniff(head, "a.bin")
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 3
+
+
+def test_wanted_format_is_checked_against_the_content():
+    """`--format` chooses among what is there; it does not make a capture of a log."""
+    with pytest.raises(UnreadableInput, match="is not of that format"):
+        sniff(CALICO, "a.log", "envoy")
+
+
+def test_unknown_wanted_format_is_a_usage_problem():
+    """The mistake is in the command, not in the input."""
+    with pytest.raises(UsageProblem, match="no such format: netflow") as caught:
+        sniff(CALICO, "a.log", "netflow")
+    assert caught.value.exit_code == 2

@@ -1,0 +1,246 @@
+"""What is kept of a Kubernetes object: the fields identity needs, checked to be what Kubernetes writes there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from vzflow.flow.key import canonical_address
+
+INCLUDE_INBOUND = "traffic.sidecar.istio.io/includeInboundPorts"
+EXCLUDE_INBOUND = "traffic.sidecar.istio.io/excludeInboundPorts"
+INTERCEPTION = "sidecar.istio.io/interceptionMode"
+#: Calico's node annotations that hold an address, some with a /mask (projectcalico/libcalico-go, k8s node backend).
+CALICO_ADDRESSES = tuple(
+    f"projectcalico.org/{name}"
+    for name in (
+        "IPv4Address",
+        "IPv6Address",
+        "IPv4IPIPTunnelAddr",
+        "IPv4VXLANTunnelAddr",
+        "IPv6VXLANTunnelAddr",
+        "IPv4WireguardInterfaceAddr",
+        "IPv6WireguardInterfaceAddr",
+    )
+)
+FLANNEL_ADDRESSES = ("flannel.alpha.coreos.com/public-ip", "flannel.alpha.coreos.com/public-ipv6")
+
+_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = datetime.resolution
+
+
+def microseconds(text: str) -> int:
+    """
+    Return an RFC 3339 time, as Kubernetes writes it, in microseconds since 1970 UTC.
+
+    Raises:
+        ValueError: It is not one.
+    """
+    if not _TIMESTAMP.fullmatch(text):
+        raise ValueError(f"not a time: {text!r}")
+    try:
+        return (datetime.fromisoformat(text.upper()) - _EPOCH) // _MICROSECOND
+    except OverflowError as error:
+        raise ValueError(f"not a time: {text!r}") from error
+
+
+def timestamp(moment: int) -> str:
+    """Return microseconds since 1970 UTC as RFC 3339 text."""
+    return (_EPOCH + moment * _MICROSECOND).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+class WrongShape(Exception):
+    """A value is not what Kubernetes writes there; the message names the field."""
+
+
+# Leaves of KEPT: what a field may hold. Each returns the value to keep.
+
+
+def plain_text(value: object) -> str:
+    """Return *value* if it is text that can be written as UTF-8."""
+    if not isinstance(value, str):
+        raise WrongShape("is not text")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise WrongShape("is not text") from error
+    return value
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise WrongShape("is not true or false")
+    return value
+
+
+def _port(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 65_535:
+        raise WrongShape("is not a port number")
+    return value
+
+
+def _port_or_name(value: object) -> int | str:
+    return plain_text(value) if isinstance(value, str) else _port(value)
+
+
+def _time(value: object) -> str:
+    written = plain_text(value)
+    try:
+        microseconds(written)
+    except ValueError as error:
+        raise WrongShape("is not a time") from error
+    return written
+
+
+def _address(value: object) -> str | None:
+    """Canonical address; null for a Service without one (`None`) and for a pod that has none yet (empty)."""
+    written = plain_text(value)
+    if written in ("", "None"):
+        return None
+    try:
+        return canonical_address(written)
+    except ValueError as error:
+        raise WrongShape(f"holds {written!r}, which is not an IP address") from error
+
+
+_EVERY = "*"
+_LABELS = {_EVERY: plain_text}
+_OWNERS = [{"apiVersion": plain_text, "kind": plain_text, "name": plain_text, "uid": plain_text, "controller": _flag}]
+_META = {"creationTimestamp": _time}
+_PROBE = {name: {"port": _port_or_name} for name in ("httpGet", "tcpSocket", "grpc")}
+_CONTAINER = {
+    "name": plain_text,
+    "restartPolicy": plain_text,
+    "ports": [
+        {"name": plain_text, "containerPort": _port, "protocol": plain_text, "hostPort": _port, "hostIP": _address}
+    ],
+    "readinessProbe": _PROBE,
+    "livenessProbe": _PROBE,
+    "startupProbe": _PROBE,
+}
+_RAN = {"running": {"startedAt": _time}, "terminated": {"startedAt": _time, "finishedAt": _time}}
+_STATUS = {"name": plain_text, "state": _RAN, "lastState": _RAN}
+
+#: The fields that are kept of each kind, and nothing else: no environment, no commands, no volumes. A kind that is not
+#: here is not kept. `*` stands for every key of a map.
+KEPT: dict[str, dict[str, Any]] = {
+    "Pod": {
+        "metadata": {
+            **_META,
+            "deletionTimestamp": _time,
+            "generateName": plain_text,
+            "labels": _LABELS,
+            "annotations": {INCLUDE_INBOUND: plain_text, EXCLUDE_INBOUND: plain_text, INTERCEPTION: plain_text},
+            "ownerReferences": _OWNERS,
+        },
+        "spec": {
+            "nodeName": plain_text,
+            "hostNetwork": _flag,
+            "serviceAccountName": plain_text,
+            "containers": [_CONTAINER],
+            "initContainers": [_CONTAINER],
+        },
+        "status": {
+            "phase": plain_text,
+            "podIP": _address,
+            "podIPs": [{"ip": _address}],
+            "hostIP": _address,
+            "hostIPs": [{"ip": _address}],
+            "startTime": _time,
+            "conditions": [{"type": plain_text, "status": plain_text, "lastTransitionTime": _time}],
+            "containerStatuses": [_STATUS],
+            "initContainerStatuses": [_STATUS],
+        },
+    },
+    "Node": {
+        "metadata": {**_META, "annotations": dict.fromkeys((*CALICO_ADDRESSES, *FLANNEL_ADDRESSES), plain_text)},
+        "spec": {"podCIDR": plain_text, "podCIDRs": [plain_text]},
+        "status": {"addresses": [{"type": plain_text, "address": plain_text}]},
+    },
+    "Service": {
+        "metadata": _META,
+        "spec": {
+            "type": plain_text,
+            "clusterIP": _address,
+            "clusterIPs": [_address],
+            "externalIPs": [_address],
+            "selector": _LABELS,
+            "ports": [
+                {
+                    "name": plain_text,
+                    "protocol": plain_text,
+                    "port": _port,
+                    "targetPort": _port_or_name,
+                    "nodePort": _port,
+                }
+            ],
+        },
+        "status": {"loadBalancer": {"ingress": [{"ip": _address}]}},
+    },
+    "EndpointSlice": {
+        "metadata": {**_META, "labels": {"kubernetes.io/service-name": plain_text}},
+        "addressType": plain_text,
+        "endpoints": [{"addresses": [plain_text]}],
+        "ports": [{"name": plain_text, "protocol": plain_text, "port": _port}],
+    },
+    "Endpoints": {
+        "metadata": _META,
+        "subsets": [
+            {
+                "addresses": [{"ip": _address}],
+                "notReadyAddresses": [{"ip": _address}],
+                "ports": [{"name": plain_text, "protocol": plain_text, "port": _port}],
+            }
+        ],
+    },
+    "Namespace": {"metadata": {**_META, "labels": _LABELS}},
+    "ReplicaSet": {"metadata": {**_META, "ownerReferences": _OWNERS}},
+    "Job": {"metadata": {**_META, "ownerReferences": _OWNERS}},
+    "PeerAuthentication": {
+        "metadata": _META,
+        "spec": {
+            "selector": {"matchLabels": _LABELS},
+            "mtls": {"mode": plain_text},
+            "portLevelMtls": {_EVERY: {"mode": plain_text}},
+        },
+    },
+}
+
+
+def _cut(shape: Any, value: Any, at: str = "") -> Any:  # noqa: ANN401  (JSON has no narrower type)
+    """Return *value* cut down to *shape*, or null when nothing of it is left; absent, null and empty are the same."""
+    if value is None:
+        return None
+    if isinstance(shape, dict):
+        return _cut_map(shape, value, at)
+    if isinstance(shape, list):
+        if not isinstance(value, list):
+            raise WrongShape(f"{at} is not a list")
+        kept = (_cut(shape[0], entry, f"{at}[{number}]") for number, entry in enumerate(value))
+        return [entry for entry in kept if entry is not None] or None
+    try:
+        leaf: Callable[[object], object] = shape
+        return leaf(value)
+    except WrongShape as error:
+        raise WrongShape(f"{at} {error}") from error
+
+
+def _cut_map(shape: dict[str, Any], value: Any, at: str) -> dict[str, Any] | None:  # noqa: ANN401
+    if not isinstance(value, dict):
+        raise WrongShape(f"{at or 'it'} is not an object")
+    keys = [plain_text(key) for key in value] if _EVERY in shape else [key for key in shape if key in value]
+    kept = {key: _cut(shape.get(key, shape.get(_EVERY)), value[key], f"{at}.{key}".lstrip(".")) for key in keys}
+    return {key: entry for key, entry in kept.items() if entry is not None} or None
+
+
+def kept(kind: str, item: dict[str, Any]) -> dict[str, Any]:
+    """
+    Return *item* cut down to what KEPT names for *kind*, addresses canonical.
+
+    Raises:
+        WrongShape: A field holds what Kubernetes never writes there; the message begins with the field's path.
+    """
+    return _cut(KEPT[kind], item) or {}

@@ -1,0 +1,257 @@
+"""
+Objects of any number of snapshots -> states: what each object was, from when until when.
+
+A snapshot is a moment; between two of them an object may change or go. Where its own timestamps settle when, they do;
+where they do not, the older state may have held until the newer snapshot, and both are kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vzflow.flow.lookups import FOREVER
+from vzflow.identity.kept import microseconds
+from vzflow.identity.snapshot import ALL_NAMESPACES, SNAPSHOT
+
+#: Kubernetes cuts its times to whole seconds: what finished "at 12:00:05" finished before 12:00:06.
+WHOLE_SECOND = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """
+    One state of one object. Times are microseconds since 1970 UTC.
+
+    It may have been true in [since, until) and certainly was in [sure_from, sure_until]. `ended` says that the objects
+    themselves tell when it ended; otherwise nothing vouches for it after `sure_until`.
+    """
+
+    cluster: str
+    kind: str
+    namespace: str | None
+    name: str
+    uid: str
+    object: Mapping[str, Any]
+    since: int
+    sure_from: int
+    sure_until: int
+    until: int
+    ended: bool
+
+    @property
+    def known_until(self) -> int | None:
+        """The newest moment a snapshot vouches for it; null when it is known to have ended."""
+        return None if self.ended else self.sure_until
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """One object in one snapshot, which was taken no earlier than `at`."""
+
+    at: int
+    object: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    sure_until: int
+    until: int
+    ended: bool = False
+
+
+_Name = tuple[str, str, str | None, str]  # cluster, kind, namespace, name
+
+
+class _Listings:
+    """When which kind was listed, and in which namespaces."""
+
+    def __init__(self) -> None:
+        self._of: dict[tuple[str, str], list[tuple[int, frozenset[str]]]] = defaultdict(list)
+
+    def add(self, cluster: str, at: int, listed: Mapping[str, list[str]]) -> None:
+        for kind, namespaces in listed.items():
+            self._of[cluster, kind].append((at, frozenset(namespaces)))
+
+    def next_after(self, at: int, cluster: str, kind: str, namespace: str | None) -> int:
+        """Return when an object of this kind and namespace would next have been listed; FOREVER if never."""
+        inside = {ALL_NAMESPACES, namespace}
+        return min((when for when, scope in self._of[cluster, kind] if when > at and scope & inside), default=FOREVER)
+
+
+def states(objects: pa.Table) -> list[State]:
+    """
+    Merge rows of OBJECT_SCHEMA, of any number of snapshots and clusters, into states, ordered by name and time.
+
+    An object seen in one snapshot and missing from a newer one that listed its kind there ended in between. A name
+    belongs to one object at a time, so a newer object of that name ends the older. What the newest snapshot shows
+    holds FOREVER, vouched for until that snapshot. Objects without any time are left out.
+    """
+    listings = _Listings()
+    named: dict[_Name, dict[str, list[_Seen]]] = defaultdict(lambda: defaultdict(list))
+    for row, content in _rows(objects):
+        if row["kind"] == SNAPSHOT:
+            if row["seen_until"] is not None:
+                listings.add(row["cluster"], row["seen_until"], content["listed"])
+            continue
+        at = _latest(row["seen_until"], _begin(content))
+        if at is not None:
+            identity = row["uid"] or content.get("metadata", {}).get("creationTimestamp", "")
+            named[row["cluster"], row["kind"], row["namespace"], row["name"]][identity].append(_Seen(at, content))
+    return [
+        state
+        for name in sorted(named, key=lambda n: (n[0], n[1], n[2] or "", n[3]))
+        for state in _of_name(name, named[name], listings)
+    ]
+
+
+def clusters_listing(objects: pa.Table, kind: str, namespace: str) -> set[str]:
+    """Return the clusters of which some snapshot listed *kind* in every namespace, or has one in *namespace*."""
+    found = set()
+    speaking = objects.filter(pc.is_in(objects.column("kind"), pa.array([SNAPSHOT, kind])))
+    for row, content in _rows(speaking):
+        listed = row["kind"] == SNAPSHOT and ALL_NAMESPACES in content["listed"].get(kind, ())
+        if listed or (row["kind"], row["namespace"]) == (kind, namespace):
+            found.add(row["cluster"])
+    return found
+
+
+def _rows(objects: pa.Table) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Yield each row with times as integers, and what its JSON says."""
+    columns = objects.select(["cluster", "kind", "namespace", "name", "uid", "object"])
+    columns = columns.append_column("seen_until", objects.column("seen_until").cast(pa.int64()))
+    for row in columns.to_pylist():
+        yield row, json.loads(row["object"])
+
+
+def _latest(*times: int | None) -> int | None:
+    return max((t for t in times if t is not None), default=None)
+
+
+def _begin(content: Mapping[str, Any]) -> int | None:
+    """Return when the object began: a pod when its node took it up (status.startTime), all else when it was created."""
+    started = content.get("status", {}).get("startTime") or content.get("metadata", {}).get("creationTimestamp")
+    return None if started is None else microseconds(started)
+
+
+def _created(seen: list[_Seen]) -> int:
+    stamp = seen[0].object.get("metadata", {}).get("creationTimestamp")
+    return seen[0].at if stamp is None else microseconds(stamp)
+
+
+def _of_name(name: _Name, by_identity: dict[str, list[_Seen]], listings: _Listings) -> Iterator[State]:
+    """Yield the states of all objects that ever had *name*, each ended at the latest by the creation of the next."""
+    lives = [(identity, sorted(seen, key=lambda s: s.at)) for identity, seen in by_identity.items()]
+    lives.sort(key=lambda life: (_created(life[1]), life[0]))
+    for number, (identity, seen) in enumerate(lives):
+        successor = _created(lives[number + 1][1]) if number + 1 < len(lives) else FOREVER
+        yield from _of_object(name, identity, seen, listings, successor)
+
+
+def _of_object(name: _Name, identity: str, seen: list[_Seen], listings: _Listings, successor: int) -> Iterator[State]:
+    cluster, kind, namespace, _ = name
+    begin = next((b for s in reversed(seen) if (b := _begin(s.object)) is not None), seen[0].at)
+    missing = listings.next_after(seen[-1].at, cluster, kind, namespace)
+    end = _end(kind, begin, seen)
+    until = min(end.until, successor, missing)
+    sure_until = min(end.sure_until, until)
+    groups = [list(group) for _, group in groupby(_speaking(kind, seen), key=lambda s: _fingerprint(kind, s.object))]
+    for number, group in enumerate(groups):
+        first, last = number == 0, number == len(groups) - 1
+        state = State(
+            *name,
+            identity,
+            group[-1].object,
+            since=begin if first else groups[number - 1][-1].at,
+            sure_from=_sure_from(kind, begin, group) if first else group[0].at,
+            sure_until=sure_until if last else min(group[-1].at, sure_until),
+            until=until if last else min(groups[number + 1][0].at, until),
+            ended=last and end.ended,
+        )
+        if state.since < state.until:
+            yield state
+
+
+def _speaking(kind: str, seen: list[_Seen]) -> list[_Seen]:
+    """A pod that waits for its address, or gave it up, says nothing about whose the address was."""
+    return [s for s in seen if pod_addresses(s.object)] or seen if kind == "Pod" else seen
+
+
+def pod_addresses(pod: Mapping[str, Any]) -> list[str]:
+    """Return the addresses of a pod, of both families, canonical."""
+    status = pod.get("status", {})
+    addresses = [entry["ip"] for entry in status.get("podIPs", ())]
+    return addresses or [a for a in (status.get("podIP"),) if a]
+
+
+def _fingerprint(kind: str, content: Mapping[str, Any]) -> str:
+    """Return what makes two observations of one object the same state."""
+    if kind == "Pod":  # its conditions and container times move without its identity changing
+        metadata = {k: v for k, v in content.get("metadata", {}).items() if k != "deletionTimestamp"}
+        content = {"metadata": metadata, "spec": content.get("spec"), "addresses": pod_addresses(content)}
+    return json.dumps(content, sort_keys=True)
+
+
+def _end(kind: str, begin: int, seen: list[_Seen]) -> _End:
+    """Return what the observations themselves say of the end."""
+    newest = seen[-1]
+    if kind != "Pod":
+        return _End(newest.at, FOREVER)
+    running = [s.at for s in seen if not _finished(s.object)]
+    if _finished(newest.object):
+        finished = _last_container_finished(newest.object)
+        if finished is not None:
+            return _End(max(begin, finished), max(begin, finished) + WHOLE_SECOND, ended=True)
+        # An evicted pod: it is over, and nothing says since when.
+        first_over = next(s.at for s in seen if s.at > max(running, default=begin - 1))
+        return _End(max(running, default=begin), first_over)
+    deletion = newest.object.get("metadata", {}).get("deletionTimestamp")
+    # A deletion time is when the grace period runs out: until then it may live, after it nobody knows.
+    return _End(newest.at, FOREVER if deletion is None else max(newest.at, microseconds(deletion)))
+
+
+def _finished(pod: Mapping[str, Any]) -> bool:
+    if pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
+        return True
+    status = pod.get("status", {})
+    containers = status.get("containerStatuses", [])
+    if any("running" in c.get("state", {}) for c in status.get("initContainerStatuses", ())):
+        return False  # a native sidecar goes last
+    deleted = "deletionTimestamp" in pod.get("metadata", {})
+    return deleted and bool(containers) and all("terminated" in c.get("state", {}) for c in containers)
+
+
+def _container_times(pod: Mapping[str, Any], which: str) -> list[int]:
+    status = pod.get("status", {})
+    containers = (*status.get("containerStatuses", ()), *status.get("initContainerStatuses", ()))
+    runs = [run for c in containers for run in (*c.get("state", {}).values(), *c.get("lastState", {}).values())]
+    return [microseconds(run[which]) for run in runs if which in run]
+
+
+def _last_container_finished(pod: Mapping[str, Any]) -> int | None:
+    return max(_container_times(pod, "finishedAt"), default=None)
+
+
+def _sure_from(kind: str, begin: int, first_seen: list[_Seen]) -> int:
+    """
+    Return from when an object was for certain what it was first seen as.
+
+    A pod's startTime is earlier than its address by the time its volumes take to mount; a container runs only after
+    the sandbox got the address.
+    """
+    if kind != "Pod":
+        return begin
+    pod = first_seen[-1].object
+    sandbox = [
+        microseconds(c["lastTransitionTime"])
+        for c in pod.get("status", {}).get("conditions", ())
+        if (c.get("type"), c.get("status")) == ("PodReadyToStartContainers", "True") and "lastTransitionTime" in c
+    ]
+    return max(begin, min((first_seen[0].at, *sandbox, *_container_times(pod, "startedAt"))))

@@ -1,0 +1,224 @@
+"""Party: one holder of addresses, as classification sees it, and what a pod's own object says of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from blake3 import blake3
+
+from vzflow.identity.kept import EXCLUDE_INBOUND, INCLUDE_INBOUND, INTERCEPTION
+from vzflow.identity.lives import State
+
+PROXY = "istio-proxy"
+#: Init containers that set up the redirection of a sidecar's traffic, without and with Istio's CNI plugin.
+REDIRECTS = frozenset({"istio-init", "istio-validation"})
+#: What every sidecar leaves alone: Envoy's metrics, readiness and the agent's status port (Istio's injection template).
+NEVER_CAPTURED = frozenset({15020, 15021, 15090})
+LAST_PORT = 65_535
+
+Ports = frozenset[tuple[str, int, str]]  # protocol, port, role
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What one PeerAuthentication says of a party; see `party_policy` in `flow/lookups.py`."""
+
+    level: int
+    port: int | None
+    mode: str
+    name: str
+    since: int
+
+
+@dataclass(frozen=True)
+class Party:
+    """One state of one holder; columns as of `party` in `flow/lookups.py`. Equal content gives equal ids."""
+
+    cluster: str
+    kind: str
+    name: str
+    uid: str = ""
+    namespace: str | None = None
+    workload: str | None = None
+    workload_kind: str | None = None
+    service_account: str | None = None
+    labels: tuple[tuple[str, str], ...] | None = None
+    node: str | None = None
+    in_mesh: bool | None = None
+    host_network: bool | None = None
+    ports: Ports = frozenset()
+    capture: tuple[tuple[int, int], ...] = ()
+    policies: tuple[Policy, ...] = ()
+
+    @cached_property
+    def id(self) -> str:
+        """Readable, and the same in every run: cluster/kind/namespace/name and a digest of all it says."""
+        content = asdict(self) | {"ports": sorted(self.ports)}
+        digest = blake3(json.dumps(content, sort_keys=True).encode()).hexdigest(4)
+        return "/".join(filter(None, (self.cluster, self.kind, self.namespace, self.name))) + f"#{digest}"
+
+
+class Owners:
+    """Who owns the ReplicaSets and Jobs that stand between a pod and the owner users know."""
+
+    def __init__(self, states: Iterable[State]) -> None:
+        self._of: dict[tuple[str, str, str | None, str], Mapping[str, Any] | None] = {}
+        for state in states:
+            if state.kind in ("ReplicaSet", "Job"):
+                self._of[state.cluster, state.kind, state.namespace, state.name] = _controller(state.object)
+
+    def workload(self, pod: State) -> tuple[str, str]:
+        """
+        Return (name, kind) of the owner users know: Deployment, StatefulSet, CronJob, a custom kind; else the pod.
+
+        A ReplicaSet that is in no snapshot is taken apart by the pod's template hash; a Job's name proves no CronJob.
+        """
+        owner = _controller(pod.object)
+        if owner is None:
+            return pod.name, "Pod"
+        key = (pod.cluster, owner["kind"], pod.namespace, owner["name"])
+        if key in self._of:
+            owner = self._of[key] or owner
+        elif owner["kind"] == "ReplicaSet":
+            return _without_hash(owner["name"], pod.object["metadata"].get("labels", {}))
+        return owner["name"], owner["kind"]
+
+
+def _controller(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    owners = [o for o in content.get("metadata", {}).get("ownerReferences", ()) if "kind" in o and "name" in o]
+    controllers = [o for o in owners if o.get("controller")] or (owners if len(owners) == 1 else [])
+    # The mirror of a static pod belongs to its node, which is no workload.
+    return next((o for o in controllers if o["kind"] != "Node"), None)
+
+
+def _without_hash(name: str, labels: Mapping[str, str]) -> tuple[str, str]:
+    for label, kind in (("pod-template-hash", "Deployment"), ("rollouts-pod-template-hash", "Rollout")):
+        if label in labels and name.endswith(f"-{labels[label]}"):
+            return name.removesuffix(f"-{labels[label]}"), kind
+    return name, "ReplicaSet"
+
+
+def of_pod(pod: State, owners: Owners, policies: tuple[Policy, ...]) -> Party:
+    """Return the party of a pod's state while *policies* are those that select it."""
+    spec = pod.object.get("spec", {})
+    workload, workload_kind = owners.workload(pod)
+    return Party(
+        pod.cluster,
+        "pod",
+        pod.name,
+        pod.uid,
+        pod.namespace,
+        workload,
+        workload_kind,
+        spec.get("serviceAccountName"),
+        tuple(sorted(labels_of(pod).items())),
+        spec.get("nodeName"),
+        in_mesh(pod.object),
+        is_host_network(pod),
+        declared_ports(pod.object),
+        captured(pod.object),
+        policies,
+    )
+
+
+def labels_of(pod: State) -> Mapping[str, str]:
+    labels: Mapping[str, str] = pod.object.get("metadata", {}).get("labels", {})
+    return labels
+
+
+def is_host_network(pod: State) -> bool:
+    return bool(pod.object.get("spec", {}).get("hostNetwork"))
+
+
+def serving_containers(pod: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the containers that run as long as the pod does: its own and its native sidecars."""
+    spec = pod.get("spec", {})
+    sidecars = [c for c in spec.get("initContainers", ()) if c.get("restartPolicy") == "Always"]
+    return [*spec.get("containers", ()), *sidecars]
+
+
+def in_mesh(pod: Mapping[str, Any]) -> bool:
+    """Whether the pod runs Istio's proxy, as a sidecar of either kind or as a gateway."""
+    return any(c.get("name") == PROXY for c in serving_containers(pod))
+
+
+def _is_gateway(pod: Mapping[str, Any]) -> bool:
+    """Whether the proxy is the pod's own program. The label alone proves nothing: anyone may set it."""
+    if all(c.get("name") == PROXY for c in serving_containers(pod)):
+        return True
+    labelled = pod.get("metadata", {}).get("labels", {}).get("istio") in ("ingressgateway", "egressgateway")
+    redirected = any(c.get("name") in REDIRECTS for c in pod.get("spec", {}).get("initContainers", ()))
+    return labelled and not redirected
+
+
+def captured(pod: Mapping[str, Any]) -> tuple[tuple[int, int], ...]:
+    """
+    Return the inbound TCP ports that the pod's sidecar captures, as disjoint closed ranges in order.
+
+    Nothing is captured without a sidecar, by a gateway (its listeners are its own), on the host's network, or with
+    interception switched off. Istio heeds the exclusions only where all ports are included.
+    """
+    annotations = pod.get("metadata", {}).get("annotations", {})
+    outside = pod.get("spec", {}).get("hostNetwork") or annotations.get(INTERCEPTION) == "NONE"
+    if outside or not in_mesh(pod) or _is_gateway(pod):
+        return ()
+    included = annotations.get(INCLUDE_INBOUND, "*").strip()
+    if included != "*":
+        return tuple((port, port) for port in sorted(_port_list(included) - NEVER_CAPTURED))
+    ranges, begin = [], 1
+    for port in sorted(_port_list(annotations.get(EXCLUDE_INBOUND, "")) | NEVER_CAPTURED):
+        if begin < port:
+            ranges.append((begin, port - 1))
+        begin = port + 1
+    return (*ranges, (begin, LAST_PORT)) if begin <= LAST_PORT else tuple(ranges)
+
+
+def _port_list(text: str) -> set[int]:
+    numbers = (part.strip() for part in text.split(","))
+    return {int(n) for n in numbers if n.isascii() and n.isdigit() and 0 < int(n) <= LAST_PORT}
+
+
+def declared_ports(pod: Mapping[str, Any]) -> Ports:
+    """Return what the pod's containers declare: their ports and, as role `probe`, the ports they are probed on."""
+    ports: set[tuple[str, int, str]] = set()
+    for container in serving_containers(pod):
+        ports |= {(protocol_of(p), p["containerPort"], "container") for p in container_ports(container)}
+        for name in ("readinessProbe", "livenessProbe", "startupProbe"):
+            for probe in container.get(name, {}).values():
+                number = _probe_port(probe.get("port"), container)
+                if number:
+                    ports.add(("tcp", number, "probe"))
+    return frozenset(ports)
+
+
+def _probe_port(port: int | str | None, container: Mapping[str, Any]) -> int | None:
+    if isinstance(port, str):
+        named = (p["containerPort"] for p in container_ports(container) if p.get("name") == port)
+        return int(port) if port.isascii() and port.isdigit() else next(named, None)
+    return port
+
+
+def container_ports(container: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [p for p in container.get("ports", ()) if "containerPort" in p]
+
+
+def protocol_of(port: Mapping[str, Any]) -> str:
+    """Return a port's protocol as flows write it; Kubernetes leaves out TCP."""
+    protocol: str = port.get("protocol", "TCP")
+    return protocol.lower()
+
+
+def target_port(pod: Mapping[str, Any], wanted: int | str, protocol: str) -> int | None:
+    """Return the pod port that a Service's targetPort means on this pod; null when the pod has no port of that name."""
+    if isinstance(wanted, int):
+        return wanted
+    for container in serving_containers(pod):
+        for port in container_ports(container):
+            if port.get("name") == wanted and protocol_of(port) == protocol:
+                number: int = port["containerPort"]
+                return number
+    return None

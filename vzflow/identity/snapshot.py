@@ -1,0 +1,386 @@
+"""
+Cluster snapshots: `kubectl get … -A -o json` lists in, one row per object out; and the same shape written.
+
+A snapshot says which objects existed when it was taken. `kubectl` does not write that moment down and file times are
+never used, so a snapshot without vzflow's own annotation is dated by the newest time found inside its objects.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from blake3 import blake3
+
+from vzflow.flow.errors import Place, UnreadableInput, UsageProblem
+from vzflow.flow.schema import TEXT, TIME
+from vzflow.identity.kept import KEPT, WrongShape, kept, microseconds, plain_text, timestamp
+
+#: One row per object as seen in one snapshot, and one row of kind `Snapshot` that says which kinds were listed
+#: (`{"listed": {"Pod": ["*"], "Service": ["default"]}}`: namespaces, `*` for all). The digest is of the uncompressed
+#: text, so the same snapshot under another name, or gzipped, gives the same rows.
+OBJECT_SCHEMA = pa.schema(
+    [
+        pa.field("snapshot", TEXT, nullable=False),  # blake3 of the content, hex
+        pa.field("snapshot_name", TEXT, nullable=False),  # path as given
+        pa.field("taken_at", TIME),  # as `vzflow snapshot` wrote it; null for other lists
+        pa.field("seen_until", TIME),  # taken_at, else the newest time inside the objects; null when there is none
+        pa.field("cluster", TEXT, nullable=False),
+        pa.field("kind", TEXT, nullable=False),
+        pa.field("namespace", TEXT),  # null for objects without one
+        pa.field("name", TEXT, nullable=False),
+        pa.field("uid", TEXT),
+        pa.field("object", TEXT, nullable=False),  # the fields of KEPT, compact JSON
+    ]
+)
+
+#: Kind of the row that describes the snapshot itself.
+SNAPSHOT = "Snapshot"
+ALL_NAMESPACES = "*"
+
+TAKEN_AT = "vzflow.io/taken-at"
+LISTED = "vzflow.io/listed"
+
+#: Keys whose values were in the past when the object was written. deletionTimestamp is not: it lies ahead.
+_PAST = frozenset(
+    {
+        "creationTimestamp",
+        "startTime",
+        "startedAt",
+        "finishedAt",
+        "completionTime",
+        "time",
+        "lastTransitionTime",
+        "lastProbeTime",
+        "lastHeartbeatTime",
+        "lastUpdateTime",
+        "lastScheduleTime",
+        "lastSuccessfulTime",
+    }
+)
+_DO = "Give a list as `kubectl get pods,svc,endpointslices,nodes,namespaces,peerauthentications -A -o json` writes it."
+
+
+#: API group of each kept kind: Knative has a Service too.
+_GROUP = {
+    "EndpointSlice": "discovery.k8s.io",
+    "ReplicaSet": "apps",
+    "Job": "batch",
+    "PeerAuthentication": "security.istio.io",
+}
+_CLUSTER_WIDE = frozenset({"Node", "Namespace"})
+#: Kinds that may hold secrets: never read, kept, written or named.
+_SECRET = frozenset({"Secret", "SecretList"})
+
+
+@dataclass(frozen=True)
+class _Document:
+    """One JSON document of a file: its text and what it says."""
+
+    text: str
+    content: dict[str, Any]
+    items: tuple[dict[str, Any], ...]
+    taken_at: int | None
+
+
+def load(paths: Iterable[str | Path], cluster: str) -> pa.Table:
+    """
+    Read snapshot files of one cluster into a table of OBJECT_SCHEMA.
+
+    A file is a List, a single object, or several of these one after another; plain or gzip, told apart by content. The
+    plain documents of one file are one snapshot; a document written by `vzflow snapshot` is one by itself. A snapshot
+    that occurs twice among *paths* is read once. Kinds vzflow has no use for are passed over, Secrets above all.
+
+    Raises:
+        UnreadableInput: A file cannot be opened, is not JSON, or is not what Kubernetes writes; the line is named
+            where it is known. Nothing is returned of any file then.
+    """
+    rows: list[dict[str, Any]] = []
+    known: set[str] = set()
+    for path in map(str, paths):
+        for documents in _snapshots(_documents(path)):
+            digest = blake3("".join(d.text for d in documents).encode("utf-8", "surrogatepass")).hexdigest()
+            if digest not in known:
+                known.add(digest)
+                rows += _rows(documents, digest, path, cluster)
+    return pa.Table.from_pylist(rows, schema=OBJECT_SCHEMA)
+
+
+def _snapshots(documents: list[_Document]) -> Iterator[list[_Document]]:
+    plain = [d for d in documents if d.taken_at is None]
+    if plain:
+        yield plain
+    yield from ([d] for d in documents if d.taken_at is not None)
+
+
+def _rows(documents: list[_Document], digest: str, path: str, cluster: str) -> Iterator[dict[str, Any]]:
+    taken_at = documents[0].taken_at
+    common = {
+        "snapshot": digest,
+        "snapshot_name": _printable(path),
+        "taken_at": taken_at,
+        "seen_until": taken_at if taken_at is not None else _newest(item for d in documents for item in d.items),
+        "cluster": cluster,
+    }
+    listed = _listed(documents)
+    yield common | {"kind": SNAPSHOT, "name": _printable(path), "object": _compact({"listed": listed})}
+    for item in (item for d in documents for item in d.items if item["kind"] in KEPT):
+        yield common | _row(item, path)
+
+
+def _printable(path: str) -> str:
+    return os.fsencode(path).decode("utf-8", "replace")  # a file name need not be UTF-8
+
+
+def _row(item: dict[str, Any], path: str) -> dict[str, Any]:
+    kind, metadata = item["kind"], item["metadata"]
+    try:
+        content = kept(kind, item)
+        uid = metadata.get("uid")
+        return {
+            "kind": kind,
+            "namespace": _namespace(item),
+            "name": metadata["name"],
+            "uid": None if uid is None else plain_text(uid),
+            "object": _compact(content),
+        }
+    except WrongShape as error:
+        name = "/".join(filter(None, (_namespace(item), metadata["name"])))
+        raise UnreadableInput(f"{kind} {name}: {error}", at=Place(path), do=_DO) from error
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"), sort_keys=True)
+
+
+def _listed(documents: list[_Document]) -> dict[str, list[str]]:
+    """
+    Return kind -> namespaces that the snapshot lists completely, as far as can be told.
+
+    A kind without a single object leaves no trace in kubectl's List, so it does not count as listed; nor does an
+    object that was asked for by name. A List that spans namespaces was asked for with -A; else it speaks of its own
+    namespace only. Lists cut by a selector cannot be told apart.
+    """
+    listed: dict[str, set[str]] = {}
+    for document in documents:
+        for kind, namespaces in _listed_in(document).items():
+            listed.setdefault(kind, set()).update(namespaces)
+    return {k: [ALL_NAMESPACES] if ALL_NAMESPACES in v else sorted(v) for k, v in sorted(listed.items())}
+
+
+def _listed_in(document: _Document) -> dict[str, set[str]]:
+    if document.taken_at is not None:
+        named = _annotations(document.content).get(LISTED, "")
+        return {kind: {ALL_NAMESPACES} for kind in str(named).split(",") if kind}
+    if "items" not in document.content:
+        return {}
+    spanned = {namespace for item in document.items if (namespace := _namespace(item))}
+    inside = {ALL_NAMESPACES} if len(spanned) > 1 else spanned
+    kinds = {item["kind"] for item in document.items} & KEPT.keys()
+    return {kind: {ALL_NAMESPACES} if kind in _CLUSTER_WIDE else inside for kind in kinds}
+
+
+def _namespace(item: Mapping[str, Any]) -> str | None:
+    return item["metadata"].get("namespace") or None
+
+
+def _annotations(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    metadata = content.get("metadata")
+    found = metadata.get("annotations") if isinstance(metadata, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _newest(items: Iterable[Mapping[str, Any]]) -> int | None:
+    """Return the newest moment the objects themselves mention as past: the snapshot was taken no earlier."""
+    newest: int | None = None
+    waiting: list[Any] = [part for item in items for part in (item["metadata"], item.get("status"))]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, list):
+            waiting += part
+        elif isinstance(part, dict):
+            waiting += [v for k, v in part.items() if k not in _PAST]
+            moments = (_moment(v) for k, v in part.items() if k in _PAST)
+            newest = max((m for m in (newest, *moments) if m is not None), default=None)
+    return newest
+
+
+def _moment(value: object) -> int | None:
+    """Return the time *value* holds; null when it holds none, as a custom object's field of the same name may."""
+    try:
+        return microseconds(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def _documents(path: str) -> list[_Document]:
+    text = _decoded(path)
+    decoder, found, at = json.JSONDecoder(), list[_Document](), _after_blank(text, 0)
+    while at < len(text):
+        try:
+            content, end = decoder.raw_decode(text, at)
+        except json.JSONDecodeError as error:
+            what = f"not JSON: {error.msg} in column {error.colno}"
+            raise UnreadableInput(what, at=Place(path, error.lineno), do=_DO) from error
+        except (ValueError, RecursionError) as error:
+            what = "not JSON that Kubernetes writes: a number or a nesting has no bounds"
+            raise UnreadableInput(what, at=Place(path), do=_DO) from error
+        line = text.count("\n", 0, at) + 1
+        try:
+            found.append(_document(text[at:end], content))
+        except WrongShape as error:
+            raise UnreadableInput(str(error), at=Place(path, line), do=_DO) from error
+        at = _after_blank(text, end)
+    if not found:
+        raise UnreadableInput("empty", at=Place(path), do=_DO)
+    return found
+
+
+def _after_blank(text: str, at: int) -> int:
+    while at < len(text) and text[at] in " \t\r\n":
+        at += 1
+    return at
+
+
+def _decoded(path: str) -> str:
+    try:
+        raw = Path(path).read_bytes()
+        if raw.startswith(b"\x1f\x8b"):
+            raw = gzip.decompress(raw)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UnreadableInput("damaged gzip", at=Place(path), do="Copy the file again.") from error
+    except OSError as error:
+        what = f"cannot be read: {error.strerror or error}"
+        raise UnreadableInput(what, at=Place(path), do="Check the path and its permissions.") from error
+    try:
+        return raw.decode(json.detect_encoding(raw))  # PowerShell redirects into UTF-16
+    except UnicodeDecodeError as error:
+        raise UnreadableInput(f"not text: byte {error.start} is not UTF-8", at=Place(path), do=_DO) from error
+
+
+def _document(text: str, content: object) -> _Document:
+    if not isinstance(content, dict) or not isinstance(content.get("kind"), str):
+        raise WrongShape("not a Kubernetes object or list: it has no kind")
+    taken_at = _annotations(content).get(TAKEN_AT)
+    try:
+        moment = None if taken_at is None else microseconds(plain_text(taken_at))
+    except ValueError as error:
+        raise WrongShape(f"annotation {TAKEN_AT} is not a time") from error
+    return _Document(text, content, tuple(_items(content)), moment)
+
+
+def _items(content: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a document: all but Secrets, each with its kind, of the API group that kind belongs to."""
+    if content["kind"] in _SECRET:
+        return
+    if "items" not in content:
+        entries, inherited = [content], {}
+    else:
+        entries = content["items"] if content["items"] is not None else []
+        # `kubectl get --raw` gives a PodList whose items do not repeat their kind.
+        inherited = {"kind": content["kind"].removesuffix("List"), "apiVersion": content.get("apiVersion")}
+    if not isinstance(entries, list):
+        raise WrongShape("items is not a list")
+    for number, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            raise WrongShape(f"items[{number}] is not an object")
+        item = inherited | entry
+        if not isinstance(item["kind"], str) or not item["kind"]:
+            raise WrongShape(f"items[{number}] has no kind")
+        if item["kind"] not in _SECRET:
+            yield _checked(item, f"items[{number}]")
+
+
+def _checked(item: dict[str, Any], at: str) -> dict[str, Any]:
+    kind, metadata = item["kind"], item.get("metadata")
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
+        raise WrongShape(f"{at} ({kind}) has no metadata.name")
+    namespace = metadata.get("namespace")
+    try:
+        plain_text(metadata["name"])
+        plain_text(namespace or "")
+    except WrongShape as error:
+        raise WrongShape(f"{at} ({kind}): a name {error}") from error
+    version = item.get("apiVersion")
+    group = str(version or "").rpartition("/")[0]
+    if kind in KEPT and version and group != _GROUP.get(kind, ""):
+        return item | {"kind": f"{kind}.{group}"}  # another API's kind of the same name
+    return item
+
+
+#: What `save` leaves out of containers: where passwords are written down.
+_WITHHELD = frozenset({"env", "envFrom", "command", "args", "lifecycle", "exec", "httpHeaders"})
+_CONTAINERS = ("containers", "initContainers", "ephemeralContainers")
+
+
+def save(objects: Iterable[Mapping[str, Any]], path: str | Path, taken_at: int, listed: Iterable[str]) -> None:
+    """
+    Write raw *objects* (dicts as the API gives them, each with kind and apiVersion) as a List that `load` reads.
+
+    Secrets, container environments and commands, and managed fields are left out. A path that ends in `.gz` is
+    compressed. The file appears whole or not at all.
+
+    Args:
+        objects: In any order; written in that order.
+        path: Replaced when it exists.
+        taken_at: Microseconds since 1970 UTC.
+        listed: Kinds that were listed in all namespaces, also those without an object.
+
+    Raises:
+        UsageProblem: The path cannot be written.
+    """
+    target = Path(path)
+    content = {
+        "apiVersion": "v1",
+        "kind": "List",
+        "metadata": {"annotations": {TAKEN_AT: timestamp(taken_at), LISTED: ",".join(sorted(set(listed)))}},
+        "items": [_withheld(o) for o in objects if o.get("kind") not in _SECRET],
+    }
+    data = json.dumps(content, indent=1).encode() + b"\n"
+    if target.suffix == ".gz":
+        data = gzip.compress(data, mtime=0)
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        draft.write_bytes(data)
+        draft.replace(target)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        what = f"cannot be written: {error.strerror or error}"
+        raise UsageProblem(what, at=Place(str(path)), do="Choose another path.") from error
+
+
+def _withheld(item: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = dict(item.get("metadata") or {})
+    metadata.pop("managedFields", None)
+    annotations = dict(metadata.get("annotations") or {})
+    # kubectl apply stores the whole manifest here, environments included.
+    if annotations.pop("kubectl.kubernetes.io/last-applied-configuration", None) is not None:
+        metadata["annotations"] = annotations
+    kept = {**item, "metadata": metadata}
+    if isinstance(item.get("spec"), dict):
+        kept["spec"] = _without_values(item["spec"])
+    return kept
+
+
+def _without_values(spec: dict[str, Any]) -> dict[str, Any]:
+    """Return a pod's spec, or one with a pod template, whose containers hold none of _WITHHELD."""
+    kept = {k: _without(v) if k in _CONTAINERS else v for k, v in spec.items()}
+    for key in ("template", "spec"):
+        if isinstance(spec.get(key), dict):
+            kept[key] = _without_values(spec[key])
+    return kept
+
+
+def _without(value: Any) -> Any:  # noqa: ANN401  (JSON has no narrower type)
+    if isinstance(value, dict):
+        return {k: _without(v) for k, v in value.items() if k not in _WITHHELD}
+    if isinstance(value, list):
+        return [_without(v) for v in value]
+    return value
