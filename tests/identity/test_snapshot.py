@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from identity.cluster import KINDS, at, endpoint_slice, node, peer_authentication, pod, service, us
+from identity.identity_support import KINDS, at, endpoint_slice, node, peer_authentication, pod, service, us
 
 from vzflow.flow.errors import UnreadableInput, UsageProblem
 from vzflow.identity.snapshot import OBJECT_SCHEMA, load, save
@@ -64,7 +64,7 @@ def test_the_same_content_has_one_digest_whatever_its_name_or_compression(tmp_pa
 
 
 def test_seen_until_is_the_newest_past_time_inside_the_objects(tmp_path):
-    """kubectl writes no time of its own, and a deletion time lies in the future."""
+    """Kubectl writes no time of its own, and a deletion time lies in the future."""
     dying = pod("web", "10.0.0.1", "12:00", ran="12:01", deleted="23:00")
     dying["metadata"]["managedFields"] = [{"manager": "kubelet", "time": at("12:07")}]
     path = written(tmp_path / "s.json", a_list(dying))
@@ -88,7 +88,10 @@ def test_environment_and_commands_are_kept_neither_in_rows_nor_in_a_saved_snapsh
         "name": "app",
         "env": [{"name": "PASSWORD", "value": "hunter2"}],
         "args": ["--password=hunter2"],
-        "readinessProbe": {"exec": {"command": ["mysql", "-phunter2"]}, "httpGet": {"port": 80, "httpHeaders": ["hunter2"]}},
+        "readinessProbe": {
+            "exec": {"command": ["mysql", "-phunter2"]},
+            "httpGet": {"port": 80, "httpHeaders": ["hunter2"]},
+        },
     }
     item = pod("web", "10.0.0.1", "12:00", containers=[secretive], labels={"env": "prod"})
     item["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"] = "hunter2"

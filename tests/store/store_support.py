@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -27,7 +26,7 @@ def flow(record, first_seen=THREE, segment="a" * 16, **more):
     return {
         "segment": segment, "record": record, "source": "pcap", "cluster": "default", "first_seen": moment,
         "last_seen": moment, "initiator_basis": "syn", "hop": "wire", "action": "unknown", "transport_seen": "unknown",
-        "transport_seen_basis": "nothing_seen", "initiator_ip": "10.0.0.1", "responder_port": 443,
+        "transport_seen_basis": "not_recorded", "initiator_ip": "10.0.0.1", "responder_port": 443,
     } | more  # fmt: skip
 
 
@@ -118,5 +117,4 @@ def killed(store, moment):
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[2]))
     killed(sys.argv[1], sys.argv[2])

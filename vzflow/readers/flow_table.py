@@ -177,9 +177,10 @@ class _Flow:
         if self.opener is not None:
             return self.opener, self.basis
         if self.key.protocol in _WITH_PORTS:
-            serves = [_serves(side.port, other.port) for side, other in (self.sides, self.sides[::-1])]
-            if serves[0] != serves[1]:
-                return (1 if serves[1] else 0), InitiatorBasis.KNOWN_PORT
+            first, second = self.sides
+            serving = _serves(first.port, second.port)
+            if serving != _serves(second.port, first.port):
+                return int(serving), InitiatorBasis.KNOWN_PORT
         return 0, InitiatorBasis.FIRST_SEEN
 
 

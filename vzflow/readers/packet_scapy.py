@@ -45,6 +45,7 @@ _SCAPY_RAISES = (
 
 #: Headers and tunnels in one packet beyond which it is an attack, not traffic.
 MAX_HEADERS = 32
+MAX_EXTENSIONS = 256
 MAX_TUNNELS = 8
 
 #: IANA protocol numbers.
@@ -283,7 +284,7 @@ def _ipv6(frame: _Frame) -> Packet | SkipReason:
     length = 40 + length if length or protocol == _NO_NEXT else frame.length
     ip = _Ip(6, _address(sender), _address(receiver), length)
     rest = frame.first(length).after(40)
-    for _ in range(MAX_HEADERS):
+    for _ in range(MAX_EXTENSIONS):
         if protocol not in _EXTENSIONS and protocol != _FRAGMENT:
             return _upper(ip, protocol, rest)
         if len(rest.data) < 8:
@@ -300,7 +301,7 @@ def _ipv6(frame: _Frame) -> Packet | SkipReason:
         else:
             rest = rest.after((rest.data[1] + 1) * 8)
         protocol = following
-    raise Undecodable(RejectReason.MALFORMED_PACKET, f"more than {MAX_HEADERS} IPv6 headers")
+    raise Undecodable(RejectReason.MALFORMED_PACKET, f"more than {MAX_EXTENSIONS} IPv6 headers")
 
 
 def _fragment(ip: _Ip, frame: _Frame, protocol: int, ident: int, offset: int) -> _Ip:
