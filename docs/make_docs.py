@@ -6,8 +6,8 @@ import difflib
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-import click
 from typer.main import get_command
 
 from vzflow import cli
@@ -89,17 +89,18 @@ def cli_page() -> str:
     return "".join(parts) + f"\n## Input formats\n\nTold apart by content, never by name; gzip is accepted.\n\n{formats}"
 
 
-def _commands(name: str, command: click.Command) -> Iterator[str]:
-    if isinstance(command, click.Group):
+def _commands(name: str, command: Any) -> Iterator[str]:
+    # Told apart by what they have: newer versions of typer carry their own copy of click's classes.
+    if hasattr(command, "commands"):
         for sub, inner in command.commands.items():
             yield from _commands(f"{name} {sub}", inner)
         return
-    arguments = " ".join(str(p.make_metavar(click.Context(command))) for p in command.params if isinstance(p, click.Argument))
-    yield f"\n## {name}\n\n{command.help}\n\n    {name} [OPTIONS] {arguments}".rstrip() + "\n\n"
-    rows = [
-        (f"`{', '.join(p.opts)}`", p.help or "", f"`{p.envvar}`" if p.envvar else "")
-        for p in command.params if isinstance(p, click.Option) and p.name != "help"
-    ]  # fmt: skip
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    options = [p for p in command.params if p.param_type_name == "option" and p.name != "help"]
+    names = " ".join(p.metavar or p.name.upper() for p in arguments)
+    yield f"\n## {name}\n\n{command.help}\n\n    {name} {'[OPTIONS] ' if options else ''}{names}".rstrip() + "\n\n"
+    yield "".join(f"- {p.metavar or p.name.upper()}: {p.help}\n" for p in arguments) + ("\n" if arguments else "")
+    rows = [(f"`{', '.join(p.opts)}`", p.help or "", f"`{p.envvar}`" if p.envvar else "") for p in options]
     if rows:
         yield _table(("option", "meaning", "variable"), rows)
 

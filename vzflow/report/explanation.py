@@ -78,7 +78,8 @@ def _rules(found: Mapping[str, Any]) -> Iterator[str]:
     matches = found["matches"]
     yield "RULES"
     if matches:
-        yield "  allow this, best first:"
+        parted = len({p["verdict"] for p in found["pairs"]}) > 1
+        yield f"  allow this{' for some of the candidates' if parted else ''}, best first:"
         seen: dict[str, Mapping[str, Any]] = {m["rule_id"]: m for m in matches}
         for match in sorted(seen.values(), key=lambda m: m["place"]):
             revoked = f" (revoked by {match['revoked_by']})" if match["revoked_by"] else ""

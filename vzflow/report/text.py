@@ -89,8 +89,8 @@ def _findings(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
         yield from _table(
             mine,
             lambda f: (
-                f["initiator"]["name"], ">", f"{f['responder']['name']}:{_port(f)}", f["rule_id"] or f["reason"],
-                f["transport"], f["transport_status"], f["outcome"], f"x{f['exchanges']}", f["flow_ids"][0],
+                _edge(f["initiator"]["name"], f["responder"]["name"], f), _why(f),
+                f["transport_status"], f["outcome"], f"x{f['exchanges']}", f["flow_ids"][0],
             ),
         )  # fmt: skip
 
@@ -100,9 +100,8 @@ def _undecided(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
         yield coloured("UNKNOWN", "bold", on=colour) + "  not enough evidence to decide"
         yield from _table(
             facts["undecided"],
-            lambda u: (u["initiator"], ">", f"{u['responder']}:{_port(u)}", u["reason"], f"x{u['exchanges']}",
-                       u["flow_ids"][0]),
-        )  # fmt: skip
+            lambda u: (_edge(u["initiator"], u["responder"], u), u["reason"], f"x{u['exchanges']}", u["flow_ids"][0]),
+        )
 
 
 def _egress(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
@@ -110,9 +109,8 @@ def _egress(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
         yield coloured("EGRESS", "bold", on=colour) + "  what components reached and the model does not describe"
         yield from _table(
             facts["egress"],
-            lambda e: (e["initiator"], ">", f"{e['responder']}:{_port(e)}", e["transport"], f"x{e['exchanges']}",
-                       e["flow_ids"][0]),
-        )  # fmt: skip
+            lambda e: (_edge(e["initiator"], e["responder"], e), e["transport"], f"x{e['exchanges']}", e["flow_ids"][0]),
+        )
 
 
 def _rules(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
@@ -149,6 +147,17 @@ def _table(rows: Sequence[Mapping[str, Any]], cells: Any) -> Iterator[str]:  # n
     yield from aligned([cells(row) for row in rows[:MOST]], indent=4)
     if len(rows) > MOST:
         yield f"    and {len(rows) - MOST} more"
+
+
+def _why(finding: Mapping[str, Any]) -> str:
+    """The rule that speaks of it, or the reason why none does; both where a row was documented in error."""
+    if finding["rule_id"] is None or finding["reason"] == "documented_in_error":
+        return " ".join(filter(None, (finding["reason"], finding["rule_id"])))
+    return str(finding["rule_id"])
+
+
+def _edge(initiator: str, responder: str, row: Mapping[str, Any]) -> str:
+    return f"{initiator} > {responder}:{_port(row)}"
 
 
 def _port(row: Mapping[str, Any]) -> str:
