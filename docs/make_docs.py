@@ -1,4 +1,4 @@
-"""Makes the reference pages from the code they describe: `make docs` writes them, `make check` fails where they differ."""
+"""Makes the reference pages from the code: `make docs` writes them, `make check` fails where they differ."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def terms_page() -> str:
     """Every closed list, from terms.py."""
     lists = [t for t in vars(terms).values() if isinstance(t, type) and issubclass(t, terms.Closed) and len(t)]
     skip = {terms.RejectReason, terms.SkipReason}
-    parts = ["# Terms\n\nThe closed lists: every value a column may hold. Rejects and skips are in [rejects](rejects.md).\n"]
+    parts = [
+        "# Terms\n\nThe closed lists: every value a column may hold. Rejects and skips are in [rejects](rejects.md).\n"
+    ]
     parts += [f"\n## {_words(t.__name__)}\n\n{_values(t)}" for t in lists if t not in skip]
     return "".join(parts)
 
@@ -55,8 +57,8 @@ def rejects_page() -> str:
 def queries_page() -> str:
     """Every query, from its header."""
     parts = [
-        "# Queries\n\nAll of them are SQL files in `queries/`. `vzflow query NAME` runs a question, `vzflow sql` queries "
-        "the views, and the classification tables are made in the order listed.\n"
+        "# Queries\n\nAll of them are SQL files in `queries/`. `vzflow query NAME` runs a question, `vzflow sql` "
+        "queries the views, and the classification tables are made in the order listed.\n"
     ]
     for title, found in (
         ("Questions", catalogue.questions()), ("Views", catalogue.views()), ("Classification", catalogue.stages()),
@@ -81,15 +83,17 @@ def cli_page() -> str:
     command = get_command(cli.app)
     parts = [
         "# Commands\n\nData goes to stdout, talk and progress to stderr. Times are UTC.\n\n"
-        "Exit codes: 0 done; 1 findings with `--fail-on`; 2 usage or configuration; 3 an input or the store unreadable; "
-        "4 finished but incomplete; 5 an outside service not available; 70 internal error.\n"
+        "Exit codes: 0 done; 1 findings with `--fail-on`; 2 usage or configuration; 3 an input or the store "
+        "unreadable; 4 finished but incomplete; 5 an outside service not available; 70 internal error.\n"
     ]
     parts += list(_commands("vzflow", command))
     formats = "".join(f"- `{f.name}`: {f.says}\n" for f in FORMATS.values())
-    return "".join(parts) + f"\n## Input formats\n\nTold apart by content, never by name; gzip is accepted.\n\n{formats}"
+    return (
+        "".join(parts) + f"\n## Input formats\n\nTold apart by content, never by name; gzip is accepted.\n\n{formats}"
+    )
 
 
-def _commands(name: str, command: Any) -> Iterator[str]:
+def _commands(name: str, command: Any) -> Iterator[str]:  # noqa: ANN401
     # Told apart by what they have: newer versions of typer carry their own copy of click's classes.
     if hasattr(command, "commands"):
         for sub, inner in command.commands.items():

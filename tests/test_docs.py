@@ -25,14 +25,16 @@ def run(command, store):
     words = shlex.split(command)
     assert words[0] == "vzflow"
     return subprocess.run(
-        [sys.executable, "-m", "vzflow", *words[1:]], cwd=ROOT, env={"PATH": "/usr/bin:/bin", "VZFLOW_STORE": str(store)},
-        capture_output=True, text=True, check=False,
+        [sys.executable, "-m", "vzflow", *words[1:]], cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "VZFLOW_STORE": str(store)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 
 def test_generated_pages_are_up_to_date():
     """Each page is what `make docs` would write."""
-    done = subprocess.run([sys.executable, DOCS / "make_docs.py", "--check"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, DOCS / "make_docs.py", "--check"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout
 
 
@@ -86,6 +88,10 @@ def test_every_command_has_its_section():
     from vzflow import cli
 
     page = (DOCS / "cli.md").read_text()
-    names = [f"model {n}" for n in get_command(cli.model_app).commands] if hasattr(get_command(cli.model_app), "commands") else ["model show"]
+    names = (
+        [f"model {n}" for n in get_command(cli.model_app).commands]
+        if hasattr(get_command(cli.model_app), "commands")
+        else ["model show"]
+    )
     for name in [*(set(get_command(cli.app).commands) - {"model"}), *names]:
         assert f"\n## vzflow {name}\n" in page

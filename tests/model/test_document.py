@@ -300,7 +300,7 @@ def test_digest_changes_when_a_flow_could_be_judged_differently(old: str, new: s
 def test_digest_is_the_same_in_every_process():
     """The store compares it with one written long ago; this constant only moves with a deliberate change of SMALL."""
     assert small().digest == load_texts([("elsewhere.yaml", SMALL)], on=date(2030, 1, 1)).digest
-    assert small().digest == "7fa78de5b4e2139c22e08baf7d85ad0b32927c78cf445efb1746ae5db7e72dbe"
+    assert small().digest == "76a611fa673395e62ff7b5db1c361e3ab37856313a07264f188058b576582ade"
 
 
 def test_texts_remembered_make_the_same_model(tmp_path: Path):
@@ -583,3 +583,20 @@ def test_words_of_a_file_cannot_break_the_one_line_that_quotes_them(odd: str):
 def test_shipped_models_are_found_by_name():
     """`--model verrazzano-1.0` needs no path."""
     assert "verrazzano-1.0" in shipped_models()
+
+
+def test_ranges_of_a_later_file_replace_those_of_the_same_name():
+    """Which addresses a load balancer has is the site's to say, whole."""
+    first = SITE + "ranges: {lb-subnet: [10.0.0.0/24, 10.0.1.0/24], office: 203.0.113.0/24}\n"
+    second = SITE.replace("site", "more") + "ranges: {lb-subnet: [10.9.0.0/24]}\n"
+    model = small(first, second)
+    assert set(model.ranges) == {("lb-subnet", "10.9.0.0/24"), ("office", "203.0.113.0/24")}
+    assert model.digest != small(first).digest
+
+
+@pytest.mark.parametrize("block", ["10.0.0.1/24", "10.0.0.0/33", "lb", "10.0.0.0-10.0.0.9"])
+def test_what_is_no_address_range_is_refused_with_its_line(block: str):
+    """A mistyped range would silently cover nothing."""
+    with pytest.raises(UsageProblem) as refused:
+        small(SITE + f"ranges:\n  lb-subnet:\n    - {block}\n")
+    assert str(refused.value).startswith(f"1.yaml:5: `{block}` is not an address range. Write it as")

@@ -70,7 +70,9 @@ def checked(batch: pa.RecordBatch) -> pa.RecordBatch:
             raise BadBatch(f"{column.name} is null in {array.null_count} rows")
         if column.values is not None:
             allowed = pa.array([v.value for v in column.values], column.type)
-            odd = pc.unique(array).filter(pc.invert(pc.is_in(pc.unique(array), pa.concat_arrays([allowed, pa.nulls(1, column.type)]))))
+            odd = pc.unique(array).filter(
+                pc.invert(pc.is_in(pc.unique(array), pa.concat_arrays([allowed, pa.nulls(1, column.type)])))
+            )
             if len(odd):
                 raise BadBatch(f"{column.name} holds {odd[0].as_py()!r}, which is not one of its values")
     return batch

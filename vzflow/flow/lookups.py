@@ -25,8 +25,18 @@ IDENTITY: dict[str, pa.Schema] = {
     # kind: pod | node | api_server | service | range. in_mesh: has a sidecar, or is an Istio gateway.
     # known_until: the newest moment a snapshot vouches for this holder (null: it is known to have ended).
     "party": _table(
-        party_id=TEXT, cluster=TEXT, kind=TEXT, namespace=TEXT, pod=TEXT, workload=TEXT, workload_kind=TEXT,
-        service_account=TEXT, labels=TEXT, node=TEXT, in_mesh=FLAG, host_network=FLAG,
+        party_id=TEXT,
+        cluster=TEXT,
+        kind=TEXT,
+        namespace=TEXT,
+        pod=TEXT,
+        workload=TEXT,
+        workload_kind=TEXT,
+        service_account=TEXT,
+        labels=TEXT,
+        node=TEXT,
+        in_mesh=FLAG,
+        host_network=FLAG,
     ),
     "party_label": _table(party_id=TEXT, key=TEXT, value=TEXT),
     # Terms that follow from the address rather than from the object: `node` for every holder of a node address,
@@ -45,8 +55,17 @@ IDENTITY: dict[str, pa.Schema] = {
     "holding": _table(cluster=TEXT, address=TEXT, valid_from=TIME, valid_to=TIME, known_until=TIME, set_id=TEXT),
     # Who answers on an address and port: Service addresses, NodePorts, host-network ports. basis: service | host_port.
     "endpoint": _table(
-        cluster=TEXT, address=TEXT, protocol=TEXT, port=PORT, valid_from=TIME, valid_to=TIME, known_until=TIME,
-        set_id=TEXT, target_port=PORT, service=TEXT, basis=TEXT,
+        cluster=TEXT,
+        address=TEXT,
+        protocol=TEXT,
+        port=PORT,
+        valid_from=TIME,
+        valid_to=TIME,
+        known_until=TIME,
+        set_id=TEXT,
+        target_port=PORT,
+        service=TEXT,
+        basis=TEXT,
     ),
     # Who a record names. key: pod:NS/NAME, prefix:NS/PREFIX, host:NAME.
     "named": _table(cluster=TEXT, key=TEXT, valid_from=TIME, valid_to=TIME, known_until=TIME, set_id=TEXT),
@@ -68,14 +87,26 @@ MODEL: dict[str, pa.Schema] = {
     "trust_domain": _table(trust_domain=TEXT),
     # kind: documented | infrastructure | amended | accepted. transport: mtls | tls | plaintext_ok | unspecified.
     "rule": _table(
-        rule_id=TEXT, kind=TEXT, transport=TEXT, transport_provenance=TEXT, says=TEXT, source=TEXT, model=TEXT,
+        rule_id=TEXT,
+        kind=TEXT,
+        transport=TEXT,
+        transport_provenance=TEXT,
+        says=TEXT,
+        source=TEXT,
+        model=TEXT,
         revoked_by=TEXT,
     ),
     # A rule spelled out: one row per initiator term, responder term and port range.
     # Terms: component:NAME namespace:NAME node own_node api_server external range:NAME pod mesh any.
     # Both ports null: any port, also none. port_class probe: only ports that the responder declares for probes.
     "rule_grant": _table(
-        rule_id=TEXT, from_term=TEXT, to_term=TEXT, protocol=TEXT, port_lo=PORT, port_hi=PORT, port_class=TEXT,
+        rule_id=TEXT,
+        from_term=TEXT,
+        to_term=TEXT,
+        protocol=TEXT,
+        port_lo=PORT,
+        port_hi=PORT,
+        port_class=TEXT,
     ),
 }
 

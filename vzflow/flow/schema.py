@@ -43,7 +43,12 @@ class Column:
 
 def _recorded() -> list[Column]:
     def column(
-        name: str, kind: pa.DataType, says: str, null_means: str = "never null", *, unit: str = "-",
+        name: str,
+        kind: pa.DataType,
+        says: str,
+        null_means: str = "never null",
+        *,
+        unit: str = "-",
         values: type[terms.Closed] | None = None,
     ) -> Column:
         return Column(name, kind, "recorded", says, unit, null_means, values)
@@ -83,7 +88,9 @@ def _recorded() -> list[Column]:
         *end("initiator"),
         *end("responder"),
         column("initiator_basis", TEXT, "How it is known who opened.", values=terms.InitiatorBasis),
-        column("dialled_ip", TEXT, "Address the initiator dialled, before translation.", "the source does not show both"),
+        column(
+            "dialled_ip", TEXT, "Address the initiator dialled, before translation.", "the source does not show both"
+        ),
         column("dialled_port", PORT, "Port the initiator dialled.", "the source does not show both"),
         column("via", TEXT, "Encapsulation, outermost first, as in `vxlan:4096`.", "none"),
         column("hop", TEXT, "Where on the way it was seen.", values=terms.Hop),
@@ -106,8 +113,9 @@ def _recorded() -> list[Column]:
         column("tls_sni", TEXT, "Server name the client asked for.", "none seen"),
         column("tls_alpn", TEXT, "Protocols the client offered, comma-joined.", "none seen"),
         column("tls_resumed", FLAG, "Whether the session was resumed.", silent),
-        column("client_certificate", TEXT, "What is known of a client certificate.", silent,
-               values=terms.ClientCertificate),
+        column(
+            "client_certificate", TEXT, "What is known of a client certificate.", silent, values=terms.ClientCertificate
+        ),
         column("app_protocol", TEXT, "Application protocol recognised by its bytes or logged.", "not recognised"),
         column("transport_seen", TEXT, "What the record alone proves about the payload.", values=terms.Transport),
         column("transport_seen_basis", TEXT, "Why.", values=terms.TransportBasis),
@@ -161,10 +169,18 @@ def _verdict() -> list[Column]:
         column("reason", "Why.", "never null", terms.Reason),
         column("rule_id", "The rule that allows it, or the revoked one that would.", "no rule does"),
         column("rule_status", "What kind of rule that is.", "never null", terms.RuleStatus),
-        column("transport_required", "What protection is required.", "no rule and no mesh speak of it",
-               terms.TransportRequired),
-        column("transport_status", "How what was seen compares with what is required.",
-               "no rule and no mesh speak of it", terms.TransportStatus),
+        column(
+            "transport_required",
+            "What protection is required.",
+            "no rule and no mesh speak of it",
+            terms.TransportRequired,
+        ),
+        column(
+            "transport_status",
+            "How what was seen compares with what is required.",
+            "no rule and no mesh speak of it",
+            terms.TransportStatus,
+        ),
     ]
 
 

@@ -42,7 +42,10 @@ class InitiatorBasis(Closed):
     REQUEST = "request", "The sender of an ICMP echo request, which names itself one."
     KNOWN_PORT = "known_port", "A guess: only the other side used a well-known or lower port."
     FIRST_SEEN = "first_seen", "A guess: the sender of the first packet seen."
-    DECLARED_PORT = "declared_port", "The recorded guess was turned: only the other side's port is declared by its holder."
+    DECLARED_PORT = (
+        "declared_port",
+        "The recorded guess was turned: only the other side's port is declared by its holder.",
+    )
 
 
 class Hop(Closed):
@@ -113,7 +116,10 @@ class TransportBasis(Closed):
     SERVER_NAME = "server_name", "A proxy recorded a TLS server name for a raw TCP connection."
     CLEAR_PROTOCOL = "clear_protocol", "The payload parses as a protocol in clear."
     NO_TLS_HTTP = "no_tls_http", "A sidecar printed `-` for the TLS version of an HTTP request it received."
-    NO_TLS_UPSTREAM = "no_tls_upstream", "A sidecar printed `-` for the TLS version of a request it forwarded and got answered."
+    NO_TLS_UPSTREAM = (
+        "no_tls_upstream",
+        "A sidecar printed `-` for the TLS version of a request it forwarded and got answered.",
+    )
     NO_PAYLOAD = "no_payload", "Neither side sent payload."
     NOT_RECORDED = "not_recorded", "This kind of record says nothing of TLS."
     FORMAT_SILENT = "format_silent", "This log format has no field that would tell."
@@ -126,7 +132,10 @@ class TransportBasis(Closed):
     OTHER_ENCRYPTION = "other_encryption", "A protocol with an encryption of its own that is not TLS, such as SSH."
     TUNNEL = "tunnel", "The inside of the tunnel could not be read."
     FOREIGN_TRUST_DOMAIN = "foreign_trust_domain", "A certificate was shown whose trust domain is not the model's."
-    RESPONDER_NOT_IN_MESH = "responder_not_in_mesh", "An Istio handshake towards an end not known to terminate it in a sidecar."
+    RESPONDER_NOT_IN_MESH = (
+        "responder_not_in_mesh",
+        "An Istio handshake towards an end not known to terminate it in a sidecar.",
+    )
 
 
 class TransportGrade(Closed):

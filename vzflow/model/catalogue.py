@@ -2,10 +2,10 @@
 Finds queries, parses their headers and puts them in order.
 
 A query file is one SELECT under a header of `-- key: value` lines that is parsed and checked, not decoration:
-`says` (one sentence), `reads` (tables and views), `returns` (its columns), `one row per`, and where it applies `params`,
-`cannot tell`, `code` and `severity` (a finding). `queries/classify/` makes the tables of classification,
-`queries/views/` the views people query, `queries/explain/` what stands behind
-one flow, and `queries/` itself holds the questions.
+`says` (one sentence), `reads` (tables and views), `returns` (its columns), `one row per`, and where it applies
+`params`, `cannot tell`, `code` and `severity` (a finding). `queries/classify/` makes the tables of classification,
+`queries/views/` the views people query, `queries/explain/` what stands behind one flow, and `queries/` itself holds the
+questions.
 """
 
 from __future__ import annotations
@@ -62,9 +62,17 @@ def parse(path: Path) -> Query:
     if missing:
         raise UsageProblem(f"the header lacks `{min(missing)}`", at=Place(str(path)), do="See docs/queries.md.")
     return Query(
-        name=path.stem, path=path, says=head["says"], reads=_names(head["reads"]), returns=_names(head["returns"]),
-        one_row_per=_names(head["one row per"]), params=_names(head.get("params", "")),
-        cannot_tell=head.get("cannot tell"), code=head.get("code"), severity=head.get("severity"), sql=text,
+        name=path.stem,
+        path=path,
+        says=head["says"],
+        reads=_names(head["reads"]),
+        returns=_names(head["returns"]),
+        one_row_per=_names(head["one row per"]),
+        params=_names(head.get("params", "")),
+        cannot_tell=head.get("cannot tell"),
+        code=head.get("code"),
+        severity=head.get("severity"),
+        sql=text,
     )
 
 

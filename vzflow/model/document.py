@@ -4,7 +4,7 @@ The documented model: YAML files -> rules, checked, and compiled to the tables o
 Several files make one model, later ones laid over earlier ones:
 
 - a component or peer named again takes the keys the later file gives and keeps the others;
-- aliases, `mesh` and `trust_domains` are replaced, protected namespaces are added;
+- aliases, ranges, `mesh` and `trust_domains` are replaced, protected namespaces are added;
 - rules are only added: an id is never used twice, and a rule goes away only by an amendment that revokes it;
 - an accepted edge holds up to and including the day it expires. After that it allows nothing, as if it were not there;
 - an amendment that is itself revoked revokes nothing.
@@ -173,6 +173,7 @@ class _Overlay:
         for file in self._files:
             for route, shape in file.rules():
                 self._add_rule(file, route, shape)
+        ranges = {name: blocks for f in self._files for name, blocks in f.shape.ranges.items()}
         namespaces = dict.fromkeys(n for f in self._files for n in f.shape.protected_namespaces)
         return Model(
             names=tuple(f.shape.name for f in self._files),
@@ -183,6 +184,7 @@ class _Overlay:
             protected_namespaces=tuple(namespaces),
             components=tuple(self._component(name, shape) for name, shape in self._shapes.items()),
             rules=tuple(_with_revocations(self._rules)),
+            ranges=tuple((name, block) for name, blocks in ranges.items() for block in blocks),
         )
 
     def _lay_pods(self, file: _File) -> None:

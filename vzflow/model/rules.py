@@ -90,6 +90,8 @@ class Model:
     protected_namespaces: tuple[str, ...]
     components: tuple[Component, ...]
     rules: tuple[Rule, ...]
+    #: (name, address range as 10.0.0.0/24): what rules call `range:NAME`.
+    ranges: tuple[tuple[str, str], ...] = ()
 
     def tables(self) -> dict[str, pa.Table]:
         """Return the lookup tables, each with its schema of MODEL. Expired acceptances are in none of them."""
@@ -117,6 +119,7 @@ class Model:
             ),
             "protected": sorted(set(self.protected_namespaces)),
             "trust": sorted(set(self.trust_domains)),
+            "ranges": sorted(set(self.ranges)),
             "rules": sorted(
                 [r.id, r.kind, r.transport, r.revoked_by or "", sorted({json.dumps(g) for g in _grant_rows(r)})]
                 for r in self._live()

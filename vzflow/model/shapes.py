@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from difflib import get_close_matches
+from ipaddress import ip_network
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -168,8 +169,19 @@ def _selectors(value: Any) -> Any:  # noqa: ANN401
     return value
 
 
+def _blocks(value: Any) -> tuple[str, ...]:  # noqa: ANN401
+    blocks = _words(value)
+    for index, text in enumerate(blocks):
+        try:
+            ip_network(text)
+        except ValueError:
+            raise problem(f"`{text}` is not an address range", "Write it as 10.0.0.0/24 or fd00::/64.", index) from None
+    return blocks
+
+
 Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 Namespaces = Annotated[tuple[str, ...], BeforeValidator(_namespaces)]
+Blocks = Annotated[tuple[str, ...], BeforeValidator(_blocks)]
 Sentence = Annotated[str, BeforeValidator(_sentence)]
 Selectors = Annotated[list[dict[str, str]], BeforeValidator(_selectors)]
 T = TypeVar("T")
@@ -315,6 +327,7 @@ class FileShape(Shape):
     components: Named[ComponentShape] = {}
     peers: Named[PeerShape] = {}
     aliases: dict[str, Words] = {}
+    ranges: Named[Blocks] = {}
     rules: list[DocumentedShape] = []
     infrastructure: list[InfrastructureShape] = []
     amendments: list[AmendmentShape] = []

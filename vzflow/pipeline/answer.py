@@ -1,4 +1,4 @@
-"""Questions -> answers: the facts of a report, the evidence behind one flow. Numbers come from `queries/`, all of them."""
+"""Questions -> answers: the facts of a report, the evidence behind one flow. Every number comes from `queries/`."""
 
 from __future__ import annotations
 
@@ -108,7 +108,8 @@ def flows_of_edge(judge: Judge, edge: str) -> list[str]:
         raise UsageProblem("neither a flow id nor an edge", at=edge, do="Write `NS/WORKLOAD>NS/WORKLOAD:PORT`.")
     with session(judge) as duck:
         found = _read(
-            duck, catalogue.explanations()["edge_flows"],
+            duck,
+            catalogue.explanations()["edge_flows"],
             {"initiator": initiator, "responder": responder, "port": int(port)},
         )
     ids = [flow_id for row in found for flow_id in row["flow_ids"]]

@@ -75,7 +75,8 @@ class Judge:
     def lookups(self) -> dict[str, pa.Table]:
         """Return the tables that classification joins flows against."""
         clusters = sorted({row["cluster"] for row in self.lake.receipts().to_pylist()})
-        return identity_tables.tables(self._objects, clusters) | self.model.tables()
+        ranges = [identity_tables.Range(name, block) for name, block in self.model.ranges]
+        return identity_tables.tables(self._objects, clusters, ranges) | self.model.tables()
 
     def made_from(self, files: Sequence[str]) -> str:
         """Return 32 hex digits that stand for everything a partition's classification depends on."""

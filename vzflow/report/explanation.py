@@ -26,7 +26,15 @@ def _verdict(found: Mapping[str, Any], colour: bool) -> Iterator[str]:
     yield from aligned(
         [
             (name, judged[name], _sentence(name, judged[name]))
-            for name in ("verdict", "reason", "rule_id", "rule_status", "transport_required", "transport_status", "outcome")
+            for name in (
+                "verdict",
+                "reason",
+                "rule_id",
+                "rule_status",
+                "transport_required",
+                "transport_status",
+                "outcome",
+            )
         ]
     )
 
@@ -36,7 +44,8 @@ def _record(found: Mapping[str, Any]) -> Iterator[str]:
     what = "packet" if row["source"] == "pcap" else "line"
     line = row["record"] + (source["first_line"] or 1) - 1
     yield f"RECORDED  {source['name']}, {what} {line} (segment {row['segment']}, BLAKE3 {source['digest'][:16]}...)"
-    yield f"  {_end(row, 'initiator')} > {_end(row, 'responder')} {row['protocol']}, {instant(row['first_seen'])} to {instant(row['last_seen'])}"
+    span = f"{instant(row['first_seen'])} to {instant(row['last_seen'])}"
+    yield f"  {_end(row, 'initiator')} > {_end(row, 'responder')} {row['protocol']}, {span}"
     shown = [
         (name, value, _sentence(name, value))
         for name, value in row.items()
@@ -98,7 +107,8 @@ def _rules(found: Mapping[str, Any]) -> Iterator[str]:
 
 def _transport(found: Mapping[str, Any]) -> Iterator[str]:
     judged = found["classified"]
-    yield f"TRANSPORT  {judged['transport']} ({judged['transport_grade'] or 'no evidence'}), seen by {judged['evidence_origin']}"
+    grade = judged["transport_grade"] or "no evidence"
+    yield f"TRANSPORT  {judged['transport']} ({grade}), seen by {judged['evidence_origin']}"
     yield f"  {_sentence('transport_basis', judged['transport_basis'])}"
     if len(found["pairs"]) > 1:
         verdicts = sorted({p["verdict"] for p in found["pairs"]})

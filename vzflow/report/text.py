@@ -29,9 +29,11 @@ def render(facts: Mapping[str, Any], *, colour: bool = False) -> str:
 def _head(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
     window, coverage, summary = facts["window"], facts["coverage"], facts["summary"]
     yield coloured("vzflow report", "bold", on=colour) + f"   model {', '.join(facts['model']['names'])}"
-    yield f"{to_the_second(window['first_seen'])} to {to_the_second(window['last_seen'])}, " + _plural(
-        coverage["observed_minutes"], "minute"
-    ) + f" observed of {coverage['window_minutes']}"
+    yield (
+        f"{to_the_second(window['first_seen'])} to {to_the_second(window['last_seen'])}, "
+        + _plural(coverage["observed_minutes"], "minute")
+        + f" observed of {coverage['window_minutes']}"
+    )
     yield (
         f"{_plural(len(facts['inputs']), 'input')}, {_plural(coverage['records_read'], 'record')}, "
         f"{_plural(summary['flows'], 'flow')}, {_plural(summary['exchanges'], 'exchange')}, "
@@ -109,7 +111,12 @@ def _egress(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
         yield coloured("EGRESS", "bold", on=colour) + "  what components reached and the model does not describe"
         yield from _table(
             facts["egress"],
-            lambda e: (_edge(e["initiator"], e["responder"], e), e["transport"], f"x{e['exchanges']}", e["flow_ids"][0]),
+            lambda e: (
+                _edge(e["initiator"], e["responder"], e),
+                e["transport"],
+                f"x{e['exchanges']}",
+                e["flow_ids"][0],
+            ),
         )
 
 
@@ -135,9 +142,10 @@ def _coverage(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
             ),
         ]
     )
+    unresolved = _plural(coverage["unresolved_addresses"], "address", "addresses")
     yield (
         f"  {_plural(coverage['records_read'], 'record')} read, {coverage['skipped']} skipped by name, "
-        f"{coverage['rejected']} rejected; {_plural(coverage['unresolved_addresses'], 'address', 'addresses')} unresolved"
+        f"{coverage['rejected']} rejected; {unresolved} unresolved"
     )
     for line in coverage["blind"]:
         yield coloured(f"  blind: {line}", "dim", on=colour)
