@@ -107,7 +107,7 @@ def endpoint_slice(
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
-        "metadata": meta(f"{service_name}-abc", "02:00", namespace, labels=labels),
+        "metadata": meta(f"{service_name}-{port}", "02:00", namespace, labels=labels),
         "addressType": "IPv4",
         "endpoints": [{"addresses": [a]} for a in addresses],
         "ports": [{"name": port_name, "protocol": "TCP", "port": port}],

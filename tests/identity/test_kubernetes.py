@@ -148,7 +148,7 @@ def test_the_snapshot_is_dated_by_the_api_servers_clock(api, kubeconfig, tmp_pat
     assert rows.column("name").to_pylist()[1:] == ["a"]
 
 
-def test_a_refused_connection_is_service_unavailable(tmp_path):
+def test_a_refused_connection_is_service_unavailable(tmp_path, caplog):
     """Exit 5, one line, at once."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: nobody answers here
@@ -156,6 +156,7 @@ def test_a_refused_connection_is_service_unavailable(tmp_path):
         with pytest.raises(ServiceUnavailable, match=r"^http://127\.0\.0\.1:\d+: no list .* refused.* Check") as error:
             fetch(kubeconfig=str(kubeconfig))
     assert "\n" not in str(error.value)
+    assert caplog.records == [], "warnings of retries would be printed"
 
 
 def test_an_api_server_that_gives_no_list_at_all_is_service_unavailable(api, kubeconfig):

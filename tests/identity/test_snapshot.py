@@ -60,6 +60,7 @@ def test_the_same_content_has_one_digest_whatever_its_name_or_compression(tmp_pa
     other = written(tmp_path / "c.json", a_list(*EVERYTHING[:-1]))
     digests = [set(load([p], "c").column("snapshot").to_pylist()) for p in (plain, packed, other)]
     assert digests[0] == digests[1] != digests[2]
+    assert digests[0] != set(load([plain], "other").column("snapshot").to_pylist())
     assert load([plain, packed], "c").num_rows == load([plain], "c").num_rows
 
 
@@ -70,6 +71,9 @@ def test_seen_until_is_the_newest_past_time_inside_the_objects(tmp_path):
     path = written(tmp_path / "s.json", a_list(dying))
     assert load([path], "c").column("seen_until").cast("int64").to_pylist() == [us("12:07")] * 2
     assert load([path], "c").column("taken_at").null_count == 2
+    dying["status"]["conditions"] = [{"type": "Ready", "status": "False", "lastTransitionTime": at("12:08")}]
+    path = written(tmp_path / "t.json", a_list(dying))
+    assert load([path], "c").column("seen_until").cast("int64").to_pylist() == [us("12:08")] * 2
 
 
 def test_secrets_are_neither_kept_nor_named(tmp_path):
@@ -159,6 +163,9 @@ def test_a_kind_of_the_same_name_in_another_api_group_is_not_taken_for_it(tmp_pa
     """Knative's Service holds no address of its own."""
     knative = {**service("web", []), "apiVersion": "serving.knative.dev/v1"}
     assert names(written(tmp_path / "s.json", a_list(knative))) == set()
+    unversioned = endpoint_slice("web", ["10.0.0.1"], 80)
+    del unversioned["apiVersion"]
+    assert names(written(tmp_path / "t.json", a_list(unversioned))) == {"web-80"}
 
 
 def test_addresses_are_canonical_and_headless_services_have_none(tmp_path):

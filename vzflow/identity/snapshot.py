@@ -24,11 +24,12 @@ from vzflow.flow.schema import TEXT, TIME
 from vzflow.identity.kept import KEPT, WrongShape, kept, microseconds, plain_text, timestamp
 
 #: One row per object as seen in one snapshot, and one row of kind `Snapshot` that says which kinds were listed
-#: (`{"listed": {"Pod": ["*"], "Service": ["default"]}}`: namespaces, `*` for all). The digest is of the uncompressed
-#: text, so the same snapshot under another name, or gzipped, gives the same rows.
+#: (`{"listed": {"Pod": ["*"], "Service": ["default"]}}`: namespaces, `*` for all). The digest is of the cluster's
+#: name and the uncompressed text: the same snapshot under another name, or gzipped, is the same; of another cluster,
+#: it is another.
 OBJECT_SCHEMA = pa.schema(
     [
-        pa.field("snapshot", TEXT, nullable=False),  # blake3 of the content, hex
+        pa.field("snapshot", TEXT, nullable=False),  # blake3 of cluster and content, hex
         pa.field("snapshot_name", TEXT, nullable=False),  # path as given
         pa.field("taken_at", TIME),  # as `vzflow snapshot` wrote it; null for other lists
         pa.field("seen_until", TIME),  # taken_at, else the newest time inside the objects; null when there is none
@@ -106,7 +107,7 @@ def load(paths: Iterable[str | Path], cluster: str) -> pa.Table:
     known: set[str] = set()
     for path in map(str, paths):
         for documents in _snapshots(_documents(path)):
-            digest = blake3("".join(d.text for d in documents).encode("utf-8", "surrogatepass")).hexdigest()
+            digest = blake3("\0".join((cluster, *(d.text for d in documents))).encode()).hexdigest()
             if digest not in known:
                 known.add(digest)
                 rows += _rows(documents, digest, path, cluster)
@@ -285,7 +286,8 @@ def _items(content: dict[str, Any]) -> Iterator[dict[str, Any]]:
     else:
         entries = content["items"] if content["items"] is not None else []
         # `kubectl get --raw` gives a PodList whose items do not repeat their kind.
-        inherited = {"kind": content["kind"].removesuffix("List"), "apiVersion": content.get("apiVersion")}
+        kind = content["kind"].removesuffix("List")
+        inherited = {"kind": kind} | ({"apiVersion": content.get("apiVersion")} if kind else {})
     if not isinstance(entries, list):
         raise WrongShape("items is not a list")
     for number, entry in enumerate(entries):

@@ -1,0 +1,77 @@
+"""The verbs of the command line for programs: each opens a store, does one thing, and returns plain values or Arrow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from vzflow.flow.errors import UsageProblem
+from vzflow.model import catalogue
+from vzflow.pipeline import answer
+from vzflow.pipeline.ingest import IngestResult, ingest
+from vzflow.pipeline.judge import Asked, Judge, model_of, session
+from vzflow.store.lake import Lake
+
+__all__ = ["Asked", "IngestResult", "explain", "ingest", "query", "report", "sql"]
+
+
+def open_judge(store: str | Path, model: Sequence[str | Path] = ()) -> Judge:
+    """
+    Open an existing store with *model*, or with the model it remembers.
+
+    Raises:
+        UnreadableStore: There is no store, or it cannot be read.
+        UsageProblem: A model file cannot be used.
+    """
+    lake = Lake.open(store)
+    return Judge(lake, model_of(lake, model))
+
+
+def report(store: str | Path, asked: Asked | None = None, *, model: Sequence[str | Path] = ()) -> dict[str, Any]:
+    """Return the facts of a report (the keys of `vzflow report -o json`, times as datetime); see `answer`."""
+    return answer.report_facts(open_judge(store, model), asked or Asked())
+
+
+def explain(store: str | Path, what: str, *, model: Sequence[str | Path] = ()) -> dict[str, Any]:
+    """
+    Return everything behind the verdict of a flow id, or of the first exchange of an edge `A>B:PORT`.
+
+    `others` holds the ids of the edge's further exchanges.
+
+    Raises:
+        UsageProblem: There is no such flow or edge.
+    """
+    judge = open_judge(store, model)
+    first, *others = answer.flows_of_edge(judge, what) if ">" in what else [what]
+    return answer.explain(judge, first) | {"others": others}
+
+
+def sql(store: str | Path, text: str, *, model: Sequence[str | Path] = ()) -> pa.Table:
+    """
+    Return the rows of one reading query over the views.
+
+    Raises:
+        UsageProblem: DuckDB cannot run it, or it is not one query that only reads.
+    """
+    with session(open_judge(store, model)) as duck:
+        return duck.ask(text)
+
+
+def query(
+    store: str | Path, name: str, *, model: Sequence[str | Path] = (), **params: Any  # noqa: ANN401 - SQL values
+) -> pa.Table:  # fmt: skip
+    """
+    Return the rows of one of the shipped questions.
+
+    Raises:
+        UsageProblem: There is no such question, or it takes other parameters.
+    """
+    asked = catalogue.question(name)
+    if set(params) != set(asked.params):
+        wanted = ", ".join(asked.params) or "no parameters"
+        raise UsageProblem(f"{name} takes {wanted}", at="--param", do="Give exactly these, as NAME=VALUE.")
+    with session(open_judge(store, model)) as duck:
+        return duck.run(asked.sql, params or None)
