@@ -81,10 +81,10 @@ def end_at(moment, end):
     """Make the Lake of this process call *end* at one of MOMENTS, instead of going on."""
     commit, write = Lake._commit, ParquetFiles.write
 
-    def ended_commit(self, name, attempt):
+    def ended_commit(self, name, attempt, opened=None):
         if moment == f"before {name}":
             end()
-        done = commit(self, name, attempt)
+        done = commit(self, name, attempt, opened)
         if moment == f"after {name}":
             end()
         return done

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -55,7 +54,7 @@ def connect(*, memory_limit: str | None = None, threads: int | None = None) -> D
         config["threads"] = threads
     connection = duckdb.connect(config=config)
     connection.execute("SET TimeZone = 'UTC'")
-    return Duck(connection, spill)
+    return Duck(connection)
 
 
 class Duck:
@@ -66,9 +65,8 @@ class Duck:
     that was interrupted, raises VzflowError.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, spill: Path) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
-        self._spill = spill
         self._files: dict[str, list[str]] = {}
         self._kinds: dict[str, str] = {}
         self._confined = False
@@ -82,8 +80,8 @@ class Duck:
         self.close()
 
     def close(self) -> None:
+        """End the session; its temporary folder goes too."""
         self._connection.close()
-        shutil.rmtree(self._spill, ignore_errors=True)
 
     def register(self, name: str, table: pa.Table) -> None:
         """Let queries read *table* as *name*; nothing is copied."""
@@ -177,7 +175,9 @@ class Duck:
     def _confine(self) -> None:
         if self._confined:
             return
-        files = ", ".join(_text(file) for files in self._files.values() for file in files)
+        # DuckDB asks first for the pattern, then for the file that it has found by it.
+        paths = {path for files in self._files.values() for file in files for path in (file, _literally(file))}
+        files = ", ".join(map(_text, sorted(paths)))
         self._connection.execute(f"SET allowed_paths = [{files}]")
         self._connection.execute("SET enable_external_access = false")
         self._connection.execute("SET lock_configuration = true")
@@ -255,9 +255,10 @@ def _plain(table: pa.Table) -> pa.Table:
 
 def _said(error: duckdb.Error) -> str:
     """Return what DuckDB says in one line, without the excerpt of the query that follows."""
-    return " ".join(str(error).split("\n\nLINE ")[0].split())[:500].rstrip(".")
+    return " ".join(str(error).split("\n\nLINE ")[0].split())[:500].rstrip(".?! ")
 
 
 def _refused(error: duckdb.Error) -> UsageProblem:
+    """Return what is wrong with a user's query, with the line where DuckDB names one."""
     line = re.search(r"\nLINE (\d+):", str(error))
     return UsageProblem(_said(error), at=Place("query", int(line[1]) if line else None), do="Correct the query")

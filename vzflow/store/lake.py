@@ -156,7 +156,7 @@ class Lake:
             receipt = pa.Table.from_pylist([{**make_receipt(), **counted}], schema=RECEIPT_SCHEMA)
             own, ends = {"segment": segment}, self._app_ids(replaces)
             if rejects:
-                self._append("rejects", _whole(reject_rows(segment, rejects)), app_id, version, own)
+                self._append("rejects", _whole(reject_rows(segment, rejects)), segment, 1, own)
             if spool.rows or ends:
                 self._append("recorded", spool.sorted, app_id, version, own, ends)
             return self._append("receipts", _whole(receipt), app_id, version, own, ends)
@@ -203,10 +203,11 @@ class Lake:
         return sorted(path for path, _ in self._files(table, self._find(table)))
 
     def partitions(self, table: str) -> dict[Partition, list[str]]:
-        """Return the files of each partition of *table*, both sorted. Raises what `files` raises."""
+        """Return the files of each partition of *table*, both sorted; else as `files`."""
         found: dict[Partition, list[str]] = {}
         for path, entry in sorted(self._files(table, self._find(table)), key=lambda pair: pair[0]):
-            found.setdefault(_partition(entry), []).append(path)
+            if (partition := _partition(entry)) is not None:
+                found.setdefault(partition, []).append(path)
         return dict(sorted(found.items()))
 
     def made_from(self, table: str) -> dict[Partition, str | None]:
@@ -354,10 +355,10 @@ class Lake:
                     partition_by=_partition_by(schema) or None,
                     configuration=settings,
                 )
-            except DeltaError:
+            except DeltaError as error:
                 found = self._find(name)
                 if found is None:
-                    raise
+                    raise self._damaged(f"{name}/ cannot be made: {_one_line(error)}") from error
                 return found
 
     def _find(self, name: str) -> DeltaTable | None:
@@ -410,7 +411,8 @@ class Lake:
         for entry in self._actions(delta):
             # A file whose statistics say nothing is as one whose rows disagree.
             ends = entry.get(f"min.{MADE_FROM.name}"), entry.get(f"max.{MADE_FROM.name}")
-            values.setdefault(_partition(entry), set()).update(ends)
+            if (partition := _partition(entry)) is not None:
+                values.setdefault(partition, set()).update(ends)
         return {key: next(iter(found)) if len(found) == 1 else None for key, found in sorted(values.items())}
 
     # How commits are made.
@@ -468,7 +470,7 @@ class Lake:
             delta.create_write_transaction(actions, "append", schema, _partition_by(schema), commit_properties=once)
             return True
 
-        return self._commit(name, attempt)
+        return self._commit(name, attempt, delta)
 
     def _without(self, delta: DeltaTable, name: str, schema: pa.Schema, segments: Collection[str]) -> Actions:
         """Return what takes *segments* out: their files go, those they share with others are written anew."""
@@ -477,17 +479,8 @@ class Lake:
             low, high = entry.get("min.segment"), entry.get("max.segment")
             if low is not None and high is not None and not any(low <= segment <= high for segment in segments):
                 continue
-            partition = _partition(entry) if "partition.dt" in entry else None
-            actions.append(
-                RemoveAction(
-                    path=entry["path"],
-                    data_change=True,
-                    deletion_timestamp=time.time_ns() // 1_000_000,
-                    partition_values=_values(partition),
-                    size=entry["size_bytes"],
-                )
-            )
-            gone = pa.array(segments, TEXT)
+            actions.append(_remove(entry))
+            partition, gone = _partition(entry), pa.array(list(segments), TEXT)
             batches = pq.ParquetFile(path).iter_batches()
             kept = (b.filter(pc.invert(pc.is_in(b.column("segment"), gone))).cast(schema) for b in batches)
             actions += _adds(self._write(name, schema, ((partition, b) for b in kept if len(b))))
@@ -501,16 +494,14 @@ class Lake:
     def _replace(
         self, table: str, schema: pa.Schema, partition: Partition, adds: Actions, instead_of: str | None
     ) -> None:
-        place = list(zip(_PARTITION_COLUMNS, ("=", "="), partition, strict=True))
         app_id = "/".join((table, *partition))
 
         def attempt(delta: DeltaTable) -> None:
             self._expect(delta, table, partition, instead_of)
-            # Deltalake sees a conflict where both replace files, not where both fill an empty partition: the id does.
+            actions = [*adds, *(_remove(entry) for entry in self._actions(delta) if _partition(entry) == partition)]
+            # Two who take the same files out are in conflict by that; two who fill an empty partition only by the id.
             once = _once(_next(delta, app_id))
-            delta.create_write_transaction(
-                adds, "overwrite", schema, _partition_by(schema), place, commit_properties=once
-            )
+            delta.create_write_transaction(actions, "append", schema, _partition_by(schema), commit_properties=once)
 
         self._commit(table, attempt)
 
@@ -543,9 +534,9 @@ class Lake:
             raise
         return files.files
 
-    def _commit(self, name: str, attempt: Callable[[DeltaTable], Result]) -> Result:
+    def _commit(self, name: str, attempt: Callable[[DeltaTable], Result], opened: DeltaTable | None = None) -> Result:
         """
-        Call *attempt* with the table, newly opened each time, until it does not end in a conflict.
+        Call *attempt* with the table (at first as it was *opened*, then anew) until it does not end in a conflict.
 
         It must read all it depends on from the handle that it commits through: then whatever another process has
         committed since the handle was opened ends in a conflict. Nothing else keeps two processes apart.
@@ -553,7 +544,7 @@ class Lake:
         last = ""
         for wait in PATIENCE:
             time.sleep(wait)
-            delta = self._open(name)
+            delta, opened = opened or self._open(name), None
             try:
                 with self._translated(name):
                     return attempt(delta)
@@ -621,6 +612,17 @@ def _adds(files: Sequence[Written], constants: Mapping[str, str] = {}) -> Action
     ]
 
 
+def _remove(entry: Mapping[str, Any]) -> RemoveAction:
+    """Return what a commit says of a file that goes: *entry* is what the log says of it."""
+    return RemoveAction(
+        path=entry["path"],
+        data_change=True,
+        deletion_timestamp=time.time_ns() // 1_000_000,
+        partition_values=_values(_partition(entry)),
+        size=entry["size_bytes"],
+    )
+
+
 def _values(partition: Partition | None) -> dict[str, str | None]:
     return dict(zip(_PARTITION_COLUMNS, partition, strict=True)) if partition else {}
 
@@ -634,8 +636,8 @@ def _next(delta: DeltaTable, app_id: str) -> Transaction:
     return Transaction(app_id, (delta.transaction_version(app_id) or 0) + 1)
 
 
-def _partition(entry: Mapping[str, Any]) -> Partition:
-    return entry["partition.dt"], entry["partition.hour"]
+def _partition(entry: Mapping[str, Any]) -> Partition | None:
+    return (entry["partition.dt"], entry["partition.hour"]) if "partition.dt" in entry else None
 
 
 def _partition_by(schema: pa.Schema) -> list[str]:

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vzflow.flow.schema import COUNT, FLOW_SCHEMA, TIME
-from vzflow.store.tables import HOUR, Partition, partition_of
+from vzflow.store.tables import CALENDAR, HOUR, Partition, partition_of
 
 #: Rows that are sorted together: their keys and order take 24 bytes each, so memory has a bound.
 STRETCH = 1 << 20
@@ -56,16 +56,17 @@ class Spool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        with suppress(OSError):  # what a full disk did not take is not wanted any more
+            self._file.close()
 
     def add(self, batch: pa.RecordBatch) -> None:
         self._writer.write_batch(batch)
         self.rows += len(batch)
-        self._first.append(pc.min(batch.column("first_seen")).as_py())
-        self._last.append(pc.max(batch.column("last_seen")).as_py())
+        self._first.append(pc.min(_in_calendar(batch.column("first_seen"))).as_py())
+        self._last.append(pc.max(_in_calendar(batch.column("last_seen"))).as_py())
 
     def times(self) -> tuple[datetime | None, datetime | None]:
-        """Return the earliest first_seen and the latest last_seen; None without any."""
+        """Return the earliest first_seen and the latest last_seen that a calendar has; None without any."""
         return pc.min(pa.array(self._first, TIME)).as_py(), pc.max(pa.array(self._last, TIME)).as_py()
 
     def sorted(self) -> Iterator[tuple[Partition, pa.RecordBatch]]:
@@ -89,6 +90,12 @@ class Spool:
                     if hasattr(memory, "madvise"):
                         memory.madvise(mmap.MADV_DONTNEED)  # else every page ever read counts as this process's memory
                 held, rows = [], 0
+
+
+def _in_calendar(times: pa.Array) -> pa.Array:
+    """Return those of *times* that have a date: hostile input may hold any number."""
+    us = times.cast(COUNT)
+    return times.filter(pc.and_(pc.greater_equal(us, CALENDAR[0]), pc.less(us, CALENDAR[1])))
 
 
 def _in_order(batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -17,15 +17,17 @@ Partition = tuple[str, str]
 #: Microseconds.
 HOUR = 3_600_000_000
 
+#: The years 1 to 9999, half-open, in microseconds from 1970.
+CALENDAR = (-62_135_596_800_000_000, 253_402_300_800_000_000)
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def partition_of(hour: int) -> Partition:
     """Return the partition of an *hour* counted from 1970; a time that no calendar has is as good as none."""
-    try:
-        begin = _EPOCH + timedelta(hours=hour)
-    except OverflowError:
+    if not CALENDAR[0] <= hour * HOUR < CALENDAR[1]:
         return NO_TIME, NO_TIME
+    begin = _EPOCH + timedelta(hours=hour)
     return begin.date().isoformat(), f"{begin.hour:02d}"
 
 
