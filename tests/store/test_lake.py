@@ -769,3 +769,42 @@ def test_memory_does_not_grow_with_the_segment(tmp_path):
     grown, rows = map(int, ran.stdout.split())
     assert rows == 1 << 21
     assert grown < 250
+
+
+@pytest.mark.parametrize("moment", ["after recorded"])
+def test_a_receipt_that_a_killed_process_left_out_is_made_without_reading_again(tmp_path, moment):
+    """The input may be gone or have grown: the log of `recorded` knows the receipt that was to follow."""
+    store = tmp_path / "store"
+    child = [sys.executable, store_support.__file__, str(store), moment]
+    assert subprocess.run(child, env=ENV, timeout=60, check=False).returncode == -9
+    lake = Lake.open(store)
+    assert lake.receipts().num_rows == 0
+    assert lake.recover() == 1
+    everything_once(lake)
+    assert add(lake) is False
+    assert lake.recover() == 0
+
+
+def test_nothing_is_recovered_of_a_segment_that_was_replaced(lake):
+    """Its receipt is gone on purpose, together with its flows."""
+    add(lake)
+    add(lake, "b" * 16, [flow(1, segment="b" * 16)], replaces=[A])
+    assert lake.recover() == 0
+    assert lake.receipts().column("segment").to_pylist() == ["b" * 16]
+
+
+def test_a_replacement_that_was_killed_before_its_receipt_is_finished(lake, monkeypatch):
+    """The old receipt goes when the new one is made."""
+    add(lake)
+    with monkeypatch.context() as patch:
+        patch.setattr(Lake, "_commit", Lake._commit)
+        end_at("after recorded", _crash)
+        with pytest.raises(Crash):
+            add(lake, "b" * 16, [flow(1, segment="b" * 16)], rejects=[], replaces=[A])
+    assert lake.recover() == 1
+    assert lake.receipts().column("segment").to_pylist() == ["b" * 16]
+    assert {row["segment"] for row in stored(lake)} == {"b" * 16}
+
+
+def _crash():
+    raise Crash

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,7 +25,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from vzflow.flow.errors import Reject, ServiceUnavailable, UnreadableStore, UsageProblem, VzflowError
-from vzflow.flow.schema import TEXT
+from vzflow.flow.schema import TEXT, TIME
 from vzflow.store.spool import ParquetFiles, Spool, Written
 from vzflow.store.tables import (
     COUNTED,
@@ -49,6 +50,10 @@ _PARTITION_COLUMNS = [field.name for field in PARTITION_FIELDS]
 
 #: The constant column that says what the rows of a classified partition were made from.
 MADE_FROM = pa.field("made_from", TEXT, nullable=False)
+
+#: Key in the log of `recorded` of the receipt that is to follow, and how many commits back `recover` looks for one.
+_RECEIPT = "vzflow.receipt"
+RECENT = 100
 
 #: Makes the batches to be written, each with its partition.
 Batches = Callable[[], Iterable[tuple[Partition | None, pa.RecordBatch]]]
@@ -158,8 +163,33 @@ class Lake:
             if rejects:
                 self._append("rejects", _whole(reject_rows(segment, rejects)), segment, 1, own)
             if spool.rows or ends:
-                self._append("recorded", spool.sorted, app_id, version, own, ends)
+                left = {"app_id": app_id, "version": version, "ends": ends, "receipt": receipt.to_pylist()[0]}
+                self._append("recorded", spool.sorted, app_id, version, own, ends, json.dumps(left, default=str))
             return self._append("receipts", _whole(receipt), app_id, version, own, ends)
+
+    def recover(self) -> int:
+        """
+        Make the receipts that processes killed between two commits left out; return how many there were.
+
+        Flows are committed together with the receipt that is to follow, so nothing has to be read again: a log that
+        has grown meanwhile goes on where it was left.
+        """
+        recorded, made = self._open("recorded"), 0
+        with self._translated("recorded"):
+            notes = [json.loads(commit[_RECEIPT]) for commit in recorded.history(RECENT) if _RECEIPT in commit]
+        for note in reversed(notes):
+            app_id, version = note["app_id"], note["version"]
+            # Without its flows it was taken out again later, and with its receipt nothing is missing.
+            if not self._done(recorded, app_id, version) or self._done(self._open("receipts"), app_id, version):
+                continue
+            row: dict[str, Any] = {
+                name: _moment(value) if RECEIPT_SCHEMA.field(name).type == TIME else value
+                for name, value in note["receipt"].items()
+            }
+            receipt = pa.Table.from_pylist([row], schema=RECEIPT_SCHEMA)
+            own = {"segment": row["segment"]}
+            made += self._append("receipts", _whole(receipt), app_id, version, own, note["ends"])
+        return made
 
     def add_alias(self, receipt: Mapping[str, Any]) -> bool:
         """
@@ -447,11 +477,13 @@ class Lake:
         version: int,
         constants: Mapping[str, str] = {},
         ends: Mapping[str, str] = {},
+        receipt: str | None = None,
     ) -> bool:
         """
         Append *rows* to a table unless *version* of *app_id* is there already; return whether they were.
 
         In the same commit the segments that *ends* names are taken out, and may come again under their app_id there.
+        *receipt* is kept in the log with the commit, for `recover`.
         """
         delta = self._open(name)
         if self._done(delta, app_id, version):
@@ -459,8 +491,10 @@ class Lake:
         schema = _schema(delta)
         inside = pa.schema([field for field in schema if field.name not in _PARTITION_COLUMNS])
         adds = _adds(self._write(name, inside, rows()), constants)
-        once = _once(
-            Transaction(app_id, version), *(Transaction(old, 0) for old in sorted({*ends.values()} - {app_id}))
+        taken_out = sorted({*ends.values()} - {app_id})
+        once = CommitProperties(
+            app_transactions=[Transaction(app_id, version), *(Transaction(old, 0) for old in taken_out)],
+            custom_metadata={_RECEIPT: receipt} if receipt else None,
         )
 
         def attempt(delta: DeltaTable) -> bool:
@@ -578,6 +612,10 @@ def _one_line(error: BaseException) -> str:
     text = re.sub(r"\x1b\[[0-9;]*m|↳", "", str(error))
     text = re.split(r"\n\s+0: ", text)[0]
     return " ".join(text.split())[:300].rstrip(". ") or type(error).__name__
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def _whole(table: pa.Table) -> Batches:
