@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from vzflow.flow.key import FlowKey
 from vzflow.flow.terms import (
@@ -26,7 +26,10 @@ from vzflow.flow.terms import (
     TransportBasis,
 )
 from vzflow.readers.base import Context, Tally
-from vzflow.readers.tls import WIREGUARD, Facts, Stream, judge_datagrams, judge_streams, unknown
+from vzflow.readers.packet import ACK, FIN, RST, SYN, FragmentId, Packet, Tcp
+from vzflow.readers.payload import WIREGUARD, judge_datagrams, judge_streams
+from vzflow.readers.reassembly import Stream
+from vzflow.readers.tls import Facts, unknown
 
 #: Microseconds without a packet that end a flow. No active limit (design section 3).
 IDLE = 120_000_000
@@ -41,9 +44,6 @@ MAX_FRAGMENTED = 65_536
 MAX_WAITING = 4_096
 #: Fragments of one datagram arrive within a minute, else the receiver drops them (RFC 8200 section 4.5).
 FRAGMENT_LIFE = 60_000_000
-
-#: TCP flags.
-FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 
 _WITH_PORTS = {"tcp", "udp", "sctp"}
 
@@ -60,59 +60,6 @@ _EPHEMERAL = 32_768
 _SIDECAR_PORTS = {15001, 15006}
 #: Address from which the sidecar reaches its own application (Istio 1.10 and later).
 _SIDECAR_ADDRESS = "127.0.0.6"
-
-
-class Tcp(NamedTuple):
-    """What the flow table needs of a TCP header."""
-
-    flags: int
-    seq: int
-    ack: int
-
-
-class FragmentId(NamedTuple):
-    """What fragments of one datagram have in common (RFC 791, RFC 8200), and how they travelled."""
-
-    via: str
-    sender: str
-    receiver: str
-    protocol: int
-    ident: int
-
-
-class Packet(NamedTuple):
-    """
-    The innermost packet of one captured frame.
-
-    Args:
-        key: Sender to receiver; ports are 0 where there are none or, in a fragment, where they are not known.
-        length: IP total length in bytes.
-        payload: Captured bytes above TCP or UDP.
-        payload_length: How many there were before the capture length cut them.
-        tcp: Null for other protocols.
-        opener: The packet proves who opened: 1 its sender, -1 its receiver, 0 neither.
-        opener_basis: By what it proves that.
-        loopback: The link says it is a loopback device.
-        marked: The link type tells a loopback device from others.
-        tunnel: A tunnel's outside, whose inside is not readable IP.
-        fragment: Set on every fragment.
-        part: A fragment after the first.
-        carrier: The fragments are those of a tunnel around this packet, which holds all bytes already.
-    """
-
-    key: FlowKey
-    length: int
-    payload: bytes = b""
-    payload_length: int = 0
-    tcp: Tcp | None = None
-    opener: int = 0
-    opener_basis: InitiatorBasis = InitiatorBasis.SYN
-    loopback: bool = False
-    marked: bool = False
-    tunnel: bool = False
-    fragment: FragmentId | None = None
-    part: bool = False
-    carrier: bool = False
 
 
 class _Side:
@@ -140,8 +87,9 @@ class _Side:
         """It sent payload that is not in the capture: its own sequence numbers say so."""
         if self.isn is None or self.end is None:
             return False
+        # A FIN takes a sequence number as a byte does.
         sent = (self.end - self.isn - 1) & 0xFFFFFFFF
-        return self.payload < sent < 1 << 31
+        return self.payload + self.fin < sent < 1 << 31
 
 
 class _Flow:
@@ -185,7 +133,7 @@ class _Flow:
 
 
 def _serves(port: int, other: int) -> bool:
-    """Whether *port* is a service's as seen from *other*: one of the known, or a privileged against an ephemeral one."""
+    """Whether *port*, seen from *other*, is a service's: a known one, or a privileged against an ephemeral one."""
     return port in _SERVICES or (port < 1024 and other >= _EPHEMERAL)
 
 
@@ -254,8 +202,7 @@ class FlowTable:
     def _count(self, record: int, time: int | None, packet: Packet) -> None:
         self._tally.in_flows += 1
         if time is not None and time > self._now:
-            self._now = time
-            self._expire()
+            self._pass(time)
         flow, side = self._flow_of(record, time, packet)
         flow.touched = self._now
         flow.record = min(flow.record, record)
@@ -274,7 +221,7 @@ class FlowTable:
             _note_tcp(flow, side, packet, packet.tcp)
         if packet.payload_length and flow.facts is None:
             self._keep_payload(flow, side, packet)
-        if flow.facts is None and flow.key.protocol == "tcp" and (flow.closed or all(s.stream.full for s in flow.sides)):
+        if packet.tcp and flow.facts is None and (flow.closed or all(end.stream.full for end in flow.sides)):
             self._settle(flow)
 
     def _flow_of(self, record: int, time: int | None, packet: Packet) -> tuple[_Flow, int]:
@@ -307,7 +254,13 @@ class FlowTable:
             if before is not None:
                 flow.opener, flow.basis = before[0] ^ side, before[1]
 
-    def _expire(self) -> None:
+    def _pass(self, time: int) -> None:
+        """Let the capture's clock reach *time*, and end the flows that have been idle for too long by then."""
+        if not self._now:
+            # Until the first packet with a time, flows could not know how old they are.
+            for flow in self._flows.values():
+                flow.touched = time
+        self._now = time
         while self._flows:
             flow = next(iter(self._flows.values()))
             if self._now - flow.touched <= IDLE:
@@ -456,12 +409,14 @@ def _note_tcp(flow: _Flow, side: int, packet: Packet, tcp: Tcp) -> None:
             sender.end = end
         sender.acked |= bool(tcp.flags & ACK) and not begins
     if tcp.flags & FIN:
+        # Who hangs up first on a connection where nobody said anything turns the other away.
+        sender.refusal |= not (sender.fin or sender.payload or peer.fin or peer.payload)
         sender.fin = True
     if tcp.flags & RST:
         if not sender.rst:
             # Closing a connection that its own initiator left without a word is no refusal.
             left = peer.rst or (peer.fin and not peer.payload)
-            sender.refusal = not sender.payload and not left
+            sender.refusal |= not sender.payload and not left
         sender.rst = True
         flow.reset |= not (flow.sides[0].fin and flow.sides[1].fin)
 

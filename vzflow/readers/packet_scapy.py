@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from vzflow.flow.key import FlowKey, canonical_address
 from vzflow.flow.terms import InitiatorBasis, RejectReason, SkipReason
-from vzflow.readers.flow_table import ACK, RST, SYN, FragmentId, Packet, Tcp
+from vzflow.readers.packet import ACK, RST, SYN, FragmentId, Packet, Tcp
 
 # A warning about this machine's interfaces or crypto library is none of the user's business.
 with warnings.catch_warnings():
@@ -153,7 +153,7 @@ def decode(link_type: int, data: bytes, length: int, loopback: bool = False) -> 
     return _link(kind, frame)
 
 
-def _class_of(link_type: int) -> Any:
+def _class_of(link_type: int) -> type[Layer] | None:
     known = conf.l2types.num2layer
     if link_type not in known:
         # Everything scapy has: slow to import, so only when the common layers do not do.
@@ -185,7 +185,7 @@ def _nflog(frame: _Frame) -> Packet | SkipReason:
     raise frame.short("NFLOG attributes")
 
 
-def _link(kind: Any, frame: _Frame) -> Packet | SkipReason:
+def _link(kind: type[Layer], frame: _Frame) -> Packet | SkipReason:
     """Follow link headers until IP begins; *kind* is scapy's class for the first of them."""
     for _ in range(MAX_HEADERS):
         if issubclass(kind, (IP, IPv6, IPv46)):
@@ -204,7 +204,7 @@ def _link(kind: Any, frame: _Frame) -> Packet | SkipReason:
     raise Undecodable(RejectReason.MALFORMED_PACKET, f"more than {MAX_HEADERS} link headers")
 
 
-def _dissect(kind: Any, frame: _Frame) -> tuple[Any, _Frame]:
+def _dissect(kind: type[Layer], frame: _Frame) -> tuple[Layer | None, _Frame]:
     """
     Return scapy's view of the one header that begins here, and what follows it.
 
@@ -230,14 +230,14 @@ def _dissect(kind: Any, frame: _Frame) -> tuple[Any, _Frame]:
     return layer, frame.after(max(header, 0))
 
 
-def _next(layer: Any, frame: _Frame) -> Any:
+def _next(layer: Layer, frame: _Frame) -> type[Layer]:
     try:
         return layer.guess_payload_class(frame.data)
     except _SCAPY_RAISES:
         return Raw
 
 
-def _noted(layer: Any, frame: _Frame) -> _Frame:
+def _noted(layer: Layer, frame: _Frame) -> _Frame:
     """Add what a link header says of the hop: Linux' loopback device has its own ARPHRD type and no addresses."""
     if frame.via:
         return frame
@@ -377,7 +377,7 @@ def _inside(outside: Packet, decoded: Callable[[], Packet | SkipReason]) -> Pack
     return found
 
 
-def _gre(layer: Any, frame: _Frame) -> Packet | SkipReason:
+def _gre(layer: Layer, frame: _Frame) -> Packet | SkipReason:
     key = layer.getfieldval("key") if layer.fields.get("key_present") else None
     inner = frame.within("gre" if key is None else f"gre:{key}")
     if layer.proto == _CISCO_METADATA and len(inner.data) >= 8:
@@ -421,11 +421,11 @@ def _udp(ip: _Ip, frame: _Frame) -> Packet | SkipReason:
     return outside
 
 
-def _overlay(kind: Any, name: str, frame: _Frame) -> Packet | SkipReason:
+def _overlay(kind: type[Layer], name: str, frame: _Frame) -> Packet | SkipReason:
     if len(frame.data) < 8:
         raise frame.short(f"{kind.__name__} header")
     layer, inner = _dissect(kind, frame)
-    return _link(_next(layer, inner), inner.within(f"{name}:{layer.vni}"))
+    return SkipReason.NOT_IP if layer is None else _link(_next(layer, inner), inner.within(f"{name}:{layer.vni}"))
 
 
 def _packet(

@@ -13,9 +13,10 @@ from dataclasses import replace
 from vzflow.flow.terms import Transport, TransportBasis
 from vzflow.readers.reassembly import Stream
 from vzflow.readers.tls import (
+    Cursor,
     Facts,
+    Short,
     is_client_hello,
-    is_record,
     is_record_chain,
     is_server_hello,
     judge_tls,
@@ -53,8 +54,10 @@ _PG_TLS, _PG_GSS = bytes.fromhex("0000000804d2162f"), bytes.fromhex("0000000804d
 #: MySQL protocol 10 greeting: sequence number 0, protocol, version text, NUL. CLIENT_SSL of the capability flags.
 _MYSQL_GREETING = re.compile(rb"...\0\x0a\d{1,2}\.\d{1,3}[\x21-\x7e]{0,80}\0", re.DOTALL)
 _MYSQL_CLIENT_SSL = 0x0800
-#: Sizes of the packet that asks for TLS: protocol 4.1 and older.
-_MYSQL_SSL_REQUEST = {32, 5}
+
+
+def _plaintext(app_protocol: str) -> Facts:
+    return Facts(Transport.PLAINTEXT, TransportBasis.CLEAR_PROTOCOL, app_protocol)
 
 
 def judge_streams(first: Stream, second: Stream, *, ended: bool) -> Facts:
@@ -72,8 +75,8 @@ def judge_streams(first: Stream, second: Stream, *, ended: bool) -> Facts:
 
 def _judge(first: Stream, second: Stream, *, ended: bool, tunnelled: bool) -> Facts:
     for swapped, (client, server) in enumerate(((first, second), (second, first))):
-        if _begins(client.data, _CLIENT_HELLO) or _begins(server.data, _SERVER_HELLO):
-            return _judge_tls(client, server, swapped=bool(swapped), ended=ended)
+        if is_client_hello(client.data) or is_server_hello(server.data):
+            return judge_tls(client, server, swapped=bool(swapped), ended=ended)
         found = (
             _postgres(client, server, swapped=bool(swapped), ended=ended)
             or _mysql(client, server, swapped=bool(swapped), ended=ended)
@@ -124,27 +127,18 @@ def _middle(first: Stream, second: Stream) -> Facts:
     """Neither a beginning of TLS nor a protocol in clear: perhaps records from the middle of a TLS connection."""
     spoke = [stream for stream in (first, second) if stream.data]
     if not (first.started or second.started):
-        if spoke and all(_is_tls(stream.data) for stream in spoke):
+        if spoke and all(is_record_chain(stream.data) for stream in spoke):
             return Facts(Transport.TLS, TransportBasis.TLS_MIDSTREAM)
         return unknown(TransportBasis.MIDSTREAM)
-    if any(stream.cut or not stream.complete and not stream.full for stream in (first, second)):
+    if any(stream.cut or not (stream.complete or stream.full) for stream in (first, second)):
         return unknown(TransportBasis.CUT)
     return unknown(TransportBasis.UNRECOGNISED)
 
 
-def _is_tls(data: bytes) -> bool:
-    """Whether *data* is a chain of TLS records: each header where the one before says it is."""
-    records = _records(data)
-    if not records:
-        return False
-    rest = data[records[-1].end :]
-    return len(rest) < 5 and (not rest or rest[0] in (_CHANGE_CIPHER, _ALERT, _HANDSHAKE, _DATA))
-
-
 def _upgraded(client: Stream, server: Stream, name: str, *, swapped: bool, ended: bool) -> Facts:
     """What follows the point where both sides agreed to go on with TLS."""
-    if _begins(client.data, _CLIENT_HELLO):
-        return _judge_tls(client, server, swapped=swapped, ended=ended, app_protocol=name)
+    if is_client_hello(client.data):
+        return judge_tls(client, server, swapped=swapped, ended=ended, app_protocol=name)
     if client.data:
         return unknown(TransportBasis.UNRECOGNISED, name)
     return unknown(TransportBasis.TLS_FAILED if ended else TransportBasis.CUT, name)
@@ -153,18 +147,17 @@ def _upgraded(client: Stream, server: Stream, name: str, *, swapped: bool, ended
 def _postgres(client: Stream, server: Stream, *, swapped: bool, ended: bool) -> Facts | None:
     asked = answered = 0
     while client.data[asked : asked + 8] in (_PG_TLS, _PG_GSS):
-        request = client.data[asked : asked + 8]
         asked += 8
         answer = server.data[answered : answered + 1]
         answered += 1
-        if answer == b"S" and request == _PG_TLS:
+        if answer == b"S":
             return _upgraded(client.after(asked), server.after(answered), "postgres", swapped=swapped, ended=ended)
         if answer != b"N":
             return unknown(TransportBasis.UNRECOGNISED if answer else TransportBasis.CUT, "postgres")
-    cursor = _Cursor(client.data[asked:])
+    cursor = Cursor(client.data[asked:])
     try:
         length, version, word = cursor.number(4), cursor.number(4), cursor.take(5)
-    except _Short:
+    except Short:
         return unknown(TransportBasis.CUT, "postgres") if asked else None
     if version == _PG_STARTUP and 13 <= length <= 10_000 and word in (b"user\0", b"datab", b"appli", b"clien"):
         return _plaintext("postgres")
@@ -182,8 +175,6 @@ def _mysql(client: Stream, server: Stream, *, swapped: bool, ended: bool) -> Fac
         return unknown(TransportBasis.UNRECOGNISED, "mysql")
     if not int.from_bytes(client.data[4:6], "little") & _MYSQL_CLIENT_SSL:
         return _plaintext("mysql")
-    if size not in _MYSQL_SSL_REQUEST:
-        return unknown(TransportBasis.UNRECOGNISED, "mysql")
     return _upgraded(client.after(4 + size), server.after(greeting), "mysql", swapped=swapped, ended=ended)
 
 
@@ -230,7 +221,7 @@ def _elasticsearch(data: bytes) -> bool:
 
 def _dns(message: bytes) -> bool:
     """Whether *message* begins with a DNS header and one well-formed name, type and class (RFC 1035 section 4)."""
-    cursor = _Cursor(message)
+    cursor = Cursor(message)
     try:
         cursor.take(2)
         flags, *counts = (cursor.number(2) for _ in range(5))
@@ -241,7 +232,7 @@ def _dns(message: bytes) -> bool:
                 return False
             cursor.take(size)
         kind, group = cursor.number(2), cursor.number(2) & 0x7FFF
-    except _Short:
+    except Short:
         return False
     questions, answers, *_ = counts
     sane = (flags >> 11) & 0xF in (0, 2, 4, 5) and not flags & 0x40 and max(counts) <= 512 and questions <= 16

@@ -35,7 +35,7 @@ class Stream:
         self.beyond = False
         self._base: int | None = None
         self._waiting: dict[int, tuple[bytes, int]] = {}
-        #: (end in `data`, acknowledgement number) of each segment that brought new bytes.
+        #: (end in `data`, acknowledgement number) of the segments that brought those bytes.
         self._acks: list[tuple[int, int]] = []
 
     @property
@@ -112,7 +112,9 @@ class Stream:
         self.beyond |= at + length > LIMIT
         if new:
             self.data += new
-            if len(self._acks) < _MAX_ACKS:
+            if self._acks and self._acks[-1][1] == ack:
+                self._acks[-1] = (len(self.data), ack)
+            elif len(self._acks) < _MAX_ACKS:
                 self._acks.append((len(self.data), ack))
 
     def _join(self) -> None:

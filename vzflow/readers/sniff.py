@@ -37,10 +37,20 @@ FORMATS: dict[str, Format] = {
     f.name: f
     for f in (
         Format("pcap", "Packet captures: pcap and pcapng.", False, pcap.recognises, pcap.read),
-        Format("calico", "Calico Enterprise and Cloud flow logs, one JSON object a line.", True,
-               calico.recognises, calico.read),
-        Format("envoy", "Envoy access logs in Istio's default text (1.9 and later) or JSON encoding.", True,
-               envoy.recognises, envoy.read),
+        Format(
+            "calico",
+            "Calico Enterprise and Cloud flow logs, one JSON object a line.",
+            True,
+            calico.recognises,
+            calico.read,
+        ),
+        Format(
+            "envoy",
+            "Envoy access logs in Istio's default text (1.9 and later) or JSON encoding.",
+            True,
+            envoy.recognises,
+            envoy.read,
+        ),
     )
 }
 
@@ -76,6 +86,7 @@ def sniff(head: bytes, path: str, wanted: str = "auto") -> Format:
             raise UnreadableInput("cannot read this", at=Place(path), do=f"It is {what}.")
     known = FORMATS[wanted].says if wanted != "auto" else " ".join(f.says for f in FORMATS.values())
     raise UnreadableInput(
-        f"the beginning {head[:8]!r} is not of {'a known' if wanted == 'auto' else 'that'} format", at=Place(path),
+        f"the beginning {head[:8]!r} is not of {'a known' if wanted == 'auto' else 'that'} format",
+        at=Place(path),
         do=f"Known: {known}",
     )

@@ -37,7 +37,7 @@ def unknown(basis: TransportBasis, app_protocol: str | None = None) -> Facts:
     return Facts(Transport.UNKNOWN, basis, app_protocol)
 
 
-_CHANGE_CIPHER, _ALERT, _HANDSHAKE, _DATA = 20, 21, 22, 23
+_RECORDS = _CHANGE_CIPHER, _ALERT, _HANDSHAKE, _DATA = 20, 21, 22, 23
 _CLIENT_HELLO, _SERVER_HELLO, _CERTIFICATE, _KEY_EXCHANGE = 1, 2, 11, 12
 _CERTIFICATE_REQUEST, _HELLO_DONE, _CERTIFICATE_VERIFY = 13, 14, 15
 _SERVER_NAME, _ALPN, _PRE_SHARED_KEY, _EARLY_DATA, _SUPPORTED_VERSIONS = 0, 16, 41, 42, 43
@@ -71,7 +71,7 @@ class _Record(NamedTuple):
 
 
 def _record_at(data: bytes, at: int) -> _Record | None:
-    if len(data) < at + 5 or data[at] not in (_CHANGE_CIPHER, _ALERT, _HANDSHAKE, _DATA):
+    if len(data) < at + 5 or data[at] not in _RECORDS:
         return None
     length = int.from_bytes(data[at + 3 : at + 5], "big")
     if data[at + 1] != 3 or data[at + 2] > 4 or not 0 < length <= _MAX_RECORD:
@@ -89,16 +89,29 @@ def _records(data: bytes) -> list[_Record]:
     return found
 
 
+def is_client_hello(data: bytes) -> bool:
+    """Whether *data* begins with the record and message header of a ClientHello."""
+    return _begins(data, _CLIENT_HELLO)
+
+
+def is_server_hello(data: bytes) -> bool:
+    """Whether *data* begins with the record and message header of a ServerHello."""
+    return _begins(data, _SERVER_HELLO)
+
+
+def is_record_chain(data: bytes) -> bool:
+    """Whether *data* is TLS records and nothing else: each header where the one before says it is, the last cut."""
+    records = _records(data)
+    rest = data[records[-1].end :] if records else data
+    return bool(records) and len(rest) < 5 and (not rest or rest[0] in _RECORDS)
+
+
 def _begins(data: bytes, message: int) -> bool:
-    """Whether *data* begins with a handshake record that begins with *message*, of at least the bytes all hellos have."""
     record = _record_at(data, 0)
-    return (
-        record is not None
-        and record.kind == _HANDSHAKE
-        and record.body[:1] == bytes([message])
-        and record.body[1:2] == b"\0"
-        and record.body[4:5] == b"\x03"
-    )
+    if record is None or record.kind != _HANDSHAKE:
+        return False
+    # Message type, three bytes of length (a hello is under 64 KiB), version 3.x.
+    return record.body[:2] == bytes([message, 0]) and record.body[4:5] == b"\x03"
 
 
 def _messages(records: list[_Record], *, past_change: bool) -> Iterator[tuple[int, bytes]]:
@@ -121,11 +134,11 @@ def _messages(records: list[_Record], *, past_change: bool) -> Iterator[tuple[in
         at += 4 + length
 
 
-class _Short(Exception):
+class Short(Exception):
     """The bytes end before the structure does."""
 
 
-class _Cursor:
+class Cursor:
     """Reads vectors with a length in front, as TLS and its kin write them."""
 
     def __init__(self, data: bytes) -> None:
@@ -134,7 +147,7 @@ class _Cursor:
 
     def take(self, count: int) -> bytes:
         if self._at + count > len(self._data):
-            raise _Short
+            raise Short
         self._at += count
         return self._data[self._at - count : self._at]
 
@@ -165,19 +178,19 @@ class _Hello:
     @property
     def server_name(self) -> str | None:
         try:
-            names = _Cursor(_Cursor(self.extensions.get(_SERVER_NAME, b"")).vector(2))
+            names = Cursor(Cursor(self.extensions.get(_SERVER_NAME, b"")).vector(2))
             return _text(names.vector(2)) if names.number(1) == 0 else None
-        except _Short:
+        except Short:
             return None
 
     @property
     def alpn(self) -> list[str]:
         offered: list[str] = []
         try:
-            names = _Cursor(_Cursor(self.extensions.get(_ALPN, b"")).vector(2))
+            names = Cursor(Cursor(self.extensions.get(_ALPN, b"")).vector(2))
             while True:
                 offered.append(_text(names.vector(1)))
-        except _Short:
+        except Short:
             return offered
 
 
@@ -188,7 +201,7 @@ def _text(raw: bytes) -> str:
 
 def _hello(body: bytes, *, client: bool) -> _Hello:
     hello = _Hello()
-    cursor = _Cursor(body)
+    cursor = Cursor(body)
     try:
         hello.legacy = cursor.number(2)
         hello.random = cursor.take(32)
@@ -198,11 +211,11 @@ def _hello(body: bytes, *, client: bool) -> _Hello:
             cursor.vector(1)
         else:
             cursor.take(3)
-    except _Short:
+    except Short:
         return hello
     try:
         left = cursor.number(2)
-    except _Short:
+    except Short:
         # No extensions at all: how TLS 1.2 and older may end.
         hello.whole = True
         return hello
@@ -211,7 +224,7 @@ def _hello(body: bytes, *, client: bool) -> _Hello:
             kind, content = cursor.number(2), cursor.vector(2)
             hello.extensions.setdefault(kind, content)
             left -= 4 + len(content)
-    except _Short:
+    except Short:
         return hello
     hello.whole = True
     return hello
@@ -330,11 +343,11 @@ def _read_server(seen: _Handshake, messages: list[tuple[int, bytes]], records: l
 
 def _principal(message: bytes) -> str | None:
     """Return the SPIFFE URI of the first certificate of a TLS <= 1.2 Certificate message."""
-    cursor = _Cursor(message)
+    cursor = Cursor(message)
     try:
         cursor.take(3)
         return _spiffe(cursor.vector(3))
-    except _Short:
+    except Short:
         return None
 
 
@@ -364,18 +377,28 @@ def _inside(der: bytes) -> bytes:
 
 def _elements(der: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield (tag, content) of the DER elements in *der*, up to the first that is not whole (X.690 section 8.1)."""
-    cursor = _Cursor(der)
+    cursor = Cursor(der)
     try:
         while True:
             tag, length = cursor.number(1), cursor.number(1)
             if length > 0x80:
                 length = cursor.number(min(length & 0x7F, 5))
             yield tag, cursor.take(length)
-    except _Short:
+    except Short:
         return
 
 
-def _judge_tls(client: Stream, server: Stream, *, swapped: bool, ended: bool, app_protocol: str | None = None) -> Facts:
+def judge_tls(client: Stream, server: Stream, *, swapped: bool, ended: bool, app_protocol: str | None = None) -> Facts:
+    """
+    Return what a connection that begins a TLS handshake shows.
+
+    Args:
+        client: What the sender of the ClientHello sent, from there on; *server* the other direction.
+        server: See *client*.
+        swapped: The client is the second direction of the flow; decides the order of `principals`.
+        ended: The connection was closed and all its payload is there.
+        app_protocol: Protocol that changed to TLS here.
+    """
     seen = _read_handshake(client, server)
     transport, basis = _conclude(seen, ended=ended)
     alpn = seen.hello.alpn if seen.hello else []

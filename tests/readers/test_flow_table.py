@@ -1,0 +1,325 @@
+"""Packets -> flows: who opened, how it ended, where it was seen, and that no packet is lost or counted twice."""
+
+import pytest
+from readers.packet_support import (
+    ACK,
+    BEGIN,
+    CLIENT,
+    CONTEXT,
+    FIN,
+    PSH,
+    RST,
+    SECOND,
+    SERVER,
+    SYN,
+    Talk,
+    ethernet,
+    ipv4,
+    only,
+    read,
+    tcp,
+    udp,
+)
+
+from vzflow.flow.key import FlowKey
+from vzflow.readers.base import Tally
+from vzflow.readers.flow_table import FlowTable
+from vzflow.readers.packet import Packet
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+def ends(row):
+    return row["initiator_ip"], row["initiator_port"], row["responder_ip"], row["responder_port"]
+
+
+def test_sender_of_the_syn_is_the_initiator():
+    """A handshake says who opened, and packets are counted from that side."""
+    row = only(Talk().open().say(REQUEST).answer(ANSWER).close())
+    assert ends(row) == (CLIENT, 40_000, SERVER, 8_000)
+    assert (row["initiator_basis"], row["connection_state"]) == ("syn", "established")
+    assert (row["packets_sent"], row["packets_received"]) == (5, 3)
+    assert (row["bytes_sent"], row["bytes_received"]) == (5 * 40 + len(REQUEST), 3 * 40 + len(ANSWER))
+    assert (row["payload_sent"], row["payload_received"]) == (len(REQUEST), len(ANSWER))
+    assert (row["first_seen"], row["last_seen"]) == (BEGIN, BEGIN + 7_000)
+
+
+def test_receiver_of_a_syn_ack_is_the_initiator_though_its_syn_was_missed():
+    """A capture that starts between SYN and SYN-ACK still knows who opened."""
+    talk = Talk().open().say(REQUEST)
+    row = only(talk.frames[1:])
+    assert ends(row) == (CLIENT, 40_000, SERVER, 8_000)
+    assert (row["initiator_basis"], row["connection_state"]) == ("syn", "established")
+
+
+@pytest.mark.parametrize(
+    ("sport", "dport", "initiator", "basis"),
+    [
+        (45_000, 443, 45_000, "known_port"),
+        (443, 45_000, 45_000, "known_port"),
+        (3_306, 1_500, 1_500, "known_port"),
+        (700, 45_000, 45_000, "known_port"),
+        (700, 1_048, 700, "first_seen"),
+        (45_000, 46_000, 45_000, "first_seen"),
+        (53, 443, 53, "first_seen"),
+    ],
+)
+def test_without_a_handshake_a_service_port_tells_the_responder_else_the_first_sender_opened(
+    sport, dport, initiator, basis
+):
+    """The guess is marked as one, and made only when exactly one port is a service's."""
+    row = only([(BEGIN, ethernet(ipv4(tcp(sport, dport, ACK | PSH, 5, 5, b"\x00\x01x"))))])
+    assert (row["initiator_port"], row["initiator_basis"]) == (initiator, basis)
+    assert row["connection_state"] == "midstream"
+
+
+@pytest.mark.parametrize("first", ["request", "reply"])
+def test_sender_of_an_echo_request_is_the_initiator_whichever_came_first(first):
+    """ICMP has no ports, but a request names itself one."""
+    request = ethernet(ipv4(b"\x08\0\0\0\0\x01\0\x01", protocol=1))
+    reply = ethernet(ipv4(b"\0\0\0\0\0\x01\0\x01", SERVER, CLIENT, protocol=1))
+    frames = [request, reply] if first == "request" else [reply, request]
+    row = only([(BEGIN, frames[0]), (BEGIN + 1, frames[1])])
+    assert ends(row) == (CLIENT, None, SERVER, None)
+    assert (row["protocol"], row["initiator_basis"], row["connection_state"]) == ("icmp", "request", None)
+    assert (row["payload_sent"], row["transport_seen"]) == (None, "unknown")
+
+
+STATES = {
+    "lone_syn_is_attempted": (Talk().out(SYN), "attempted"),
+    "repeated_syn_is_attempted": (Talk().out(SYN).out(SYN, seq=1_000), "attempted"),
+    "syn_answered_by_rst_is_refused": (Talk().out(SYN).out(RST | ACK, back=True), "refused"),
+    "request_answered_by_rst_is_refused": (Talk().open().say(REQUEST).out(RST, back=True), "refused"),
+    "rst_after_payload_is_reset": (Talk().open().say(REQUEST).answer(ANSWER).out(RST, back=True), "reset"),
+    "rst_of_the_initiator_is_reset": (Talk().open().out(RST), "reset"),
+    "rst_after_both_fins_is_established": (Talk().open().say(REQUEST).answer(ANSWER).close().out(RST), "established"),
+    "rst_after_the_initiator_left_without_a_word_is_no_refusal": (
+        Talk().open().out(FIN | ACK).out(RST, back=True), "reset"),
+    "responder_that_hangs_up_first_in_silence_refuses": (
+        Talk().open().out(FIN | ACK, back=True).out(FIN | ACK), "refused"),
+    "initiator_that_hangs_up_first_in_silence_is_established": (
+        Talk().open().out(FIN | ACK).out(FIN | ACK, back=True), "established"),
+    "silent_responder_that_took_payload_is_no_refusal": (
+        Talk().open().say(b"log line").out(FIN | ACK, back=True).out(FIN | ACK), "established"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("talk", "state"), STATES.values(), ids=STATES.keys())
+def test_connection_state(talk, state):
+    """States are what a bystander can tell; refused only when the responder never sent payload."""
+    assert only(talk)["connection_state"] == state
+
+
+def test_gap_of_more_than_120_s_begins_a_row_that_keeps_the_initiator():
+    """A continuation is not a new connection: without this an idle server's keepalive would look like the opener."""
+    talk = Talk(sport=40_000, dport=41_000).open().say(b"\0one")
+    talk.time += 121 * SECOND
+    talk.answer(b"\0two")
+    rows, _ = read(talk)
+    assert [row["record"] for row in rows] == [1, 5]
+    assert {ends(row) for row in rows} == {(CLIENT, 40_000, SERVER, 41_000)}
+    assert {row["initiator_basis"] for row in rows} == {"syn"}
+    assert [row["connection_state"] for row in rows] == ["established", "midstream"]
+    assert [row["packets_received"] for row in rows] == [1, 1]
+
+
+def test_gap_of_120_s_is_still_one_row():
+    """The limit itself does not cut, so that two-minute timers give one row."""
+    talk = Talk().open()
+    talk.time = talk.frames[-1][0] + 120 * SECOND
+    assert only(talk.say(REQUEST))["packets_sent"] == 3
+
+
+def test_new_syn_after_a_close_is_another_connection():
+    """A 5-tuple that is used again holds two exchanges, each with its own initiator and state."""
+    first = Talk().open().say(REQUEST).answer(ANSWER).close()
+    second = Talk(isn=77_000, peer_isn=88_000, time=first.time).out(SYN).out(RST | ACK, back=True)
+    rows, _ = read(first.frames + second.frames)
+    assert [(row["record"], row["connection_state"]) for row in rows] == [(1, "established"), (9, "refused")]
+
+
+def test_the_other_end_may_open_the_next_connection():
+    """After a close either side can dial; the initiator is not inherited by a new SYN."""
+    first = Talk(sport=5_000, dport=6_000).open().close()
+    second = Talk(client=SERVER, server=CLIENT, sport=6_000, dport=5_000, isn=5, peer_isn=6, time=first.time).open()
+    rows, _ = read(first.frames + second.frames)
+    assert [row["initiator_ip"] for row in rows] == [CLIENT, SERVER]
+
+
+def test_repeated_syn_with_the_same_number_is_a_retransmission():
+    """A SYN copied after the close does not open anything."""
+    talk = Talk().open().close().out(SYN, seq=1_000)
+    assert only(talk)["packets_sent"] == 5
+
+
+def test_new_syn_over_a_connection_whose_end_was_missed_is_another_connection():
+    """Payload went over the old one, so its first bytes must not be taken for those of the new."""
+    first = Talk().open().say(REQUEST)
+    second = Talk(isn=500_000, peer_isn=600_000, time=first.time).open().say(b"\0\1binary")
+    rows, _ = read(first.frames + second.frames)
+    assert [row["transport_seen"] for row in rows] == ["plaintext", "unknown"]
+
+
+def test_late_syn_in_a_shuffled_capture_still_names_the_initiator():
+    """Taps with several queues deliver out of order; the SYN proves who opened wherever it comes."""
+    frames = Talk(sport=40_000, dport=41_000).open().say(REQUEST).answer(ANSWER).frames
+    row = only([frames[4], frames[3], *frames[:3]])
+    assert (row["initiator_port"], row["initiator_basis"], row["packets_sent"]) == (40_000, "syn", 3)
+
+
+def test_record_and_times_are_the_first_and_last_of_the_flow():
+    """`record` leads back to the packet in the capture."""
+    other = ethernet(ipv4(udp(1, 2, b"x"), protocol=17))
+    rows, _ = read([(BEGIN, other), *Talk(time=BEGIN + 5).open().frames])
+    assert [(row["record"], row["protocol"]) for row in rows] == [(1, "udp"), (2, "tcp")]
+
+
+LOOPBACK = b"\0" * 12
+
+
+def arphrd(kind):
+    return lambda ip: b"\0\0" + kind.to_bytes(2, "big") + b"\0\6" + b"\0" * 8 + b"\x08\0" + ip
+
+
+HOPS = {
+    "ethernet_is_wire": (Talk(), 1, "wire"),
+    "zero_addresses_are_loopback": (Talk(link=lambda ip: ethernet(ip, addresses=LOOPBACK)), 1, "loopback"),
+    "loopback_address_is_loopback": (Talk(server="127.0.0.1"), 1, "loopback"),
+    "address_to_itself_is_loopback": (Talk(server=CLIENT), 1, "loopback"),
+    "arphrd_772_is_loopback": (Talk(link=arphrd(772)), 113, "loopback"),
+    "arphrd_1_is_wire": (Talk(link=arphrd(1)), 113, "wire"),
+    "sidecar_address_is_pod_internal": (Talk(client="127.0.0.6"), 1, "pod_internal"),
+    "sidecar_inbound_port_is_pod_internal": (Talk(dport=15_006), 1, "pod_internal"),
+    "sidecar_outbound_port_is_pod_internal": (Talk(dport=15_001), 1, "pod_internal"),
+    "sidecar_port_of_the_initiator_proves_nothing": (Talk(sport=15_006), 1, "wire"),
+}
+
+
+@pytest.mark.parametrize(("talk", "link_type", "hop"), HOPS.values(), ids=HOPS.keys())
+def test_hop(talk, link_type, hop):
+    """Clear text inside a pod is by design; the hop keeps it apart from the wire."""
+    talk.frames.clear()
+    row = only(talk.open().say(REQUEST).frames, link_type)
+    assert row["hop"] == hop
+    expected = ("plaintext", "clear_protocol") if hop == "wire" else ("unknown", "not_on_wire")
+    assert (row["transport_seen"], row["transport_seen_basis"]) == expected
+
+
+def test_flow_seen_on_loopback_and_wire_is_mixed_and_proves_no_plaintext():
+    """`-i any` in a pod shows both hops under one 5-tuple."""
+    frames = Talk(link=arphrd(772)).open().frames + Talk(link=arphrd(1)).out(ACK | PSH, REQUEST, seq=1_001).frames
+    row = only(frames, 113)
+    assert (row["hop"], row["transport_seen"], row["transport_seen_basis"]) == ("mixed", "unknown", "hop_uncertain")
+
+
+def test_unmarked_link_that_also_shows_loopback_cannot_prove_plaintext():
+    """Raw IP does not tell interfaces apart: once loopback is among them, any flow may be a hop inside the pod."""
+    inside = Talk(link=bytes, server="127.0.0.1").open()
+    outside = Talk(link=bytes, sport=40_001, time=inside.time).open().say(REQUEST)
+    rows, _ = read(inside.frames + outside.frames, 101)
+    assert [(row["hop"], row["transport_seen"]) for row in rows] == [("loopback", "none"), ("mixed", "unknown")]
+    assert only(Talk(link=bytes).open().say(REQUEST).frames, 101)["transport_seen"] == "plaintext"
+
+
+def test_no_payload_is_none():
+    """A connection where nothing was said needed no protection."""
+    row = only(Talk().open().close())
+    assert (row["transport_seen"], row["transport_seen_basis"]) == ("none", "no_payload")
+
+
+def test_no_payload_is_unknown_where_it_may_have_been_missed():
+    """A capture that began late, lost packets or heard one side cannot say that nothing was said."""
+    middle = only([(BEGIN, ethernet(ipv4(tcp(40_000, 8_000, ACK, 1, 1))))])
+    assert (middle["transport_seen"], middle["transport_seen_basis"]) == ("unknown", "midstream")
+    lost = Talk().open()
+    lost.sent += 500
+    assert only(lost.close())["transport_seen_basis"] == "cut"
+    one_side = [frame for index, frame in enumerate(Talk().open().close().frames) if index in (0, 2, 3)]
+    assert only(one_side)["transport_seen_basis"] == "cut"
+
+
+def fragments(ident=7, size=64):
+    """A UDP datagram of three fragments."""
+    whole = udp(40_000, 9_999, b"x" * (size * 3 - 8))
+    parts = [whole[at : at + size] for at in range(0, len(whole), size)]
+    return [
+        ethernet(ipv4(part, protocol=17, ident=ident, part=number * size // 8 | (0x2000 if number < 2 else 0)))
+        for number, part in enumerate(parts)
+    ]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+def test_fragments_count_to_the_flow_of_the_first_in_any_order(order):
+    """Only the first fragment holds ports; the others are the same datagram's bytes."""
+    parts = fragments()
+    row = only([(BEGIN + n, parts[index]) for n, index in enumerate(order)])
+    assert (row["record"], row["packets_sent"], row["bytes_sent"]) == (1, 3, 3 * 84)
+    assert row["payload_sent"] == 3 * 64 - 8
+
+
+def test_fragment_without_its_first_is_rejected_by_name():
+    """Nothing disappears: it has no ports, so it is no flow."""
+    rows, tally = read([(BEGIN, fragments()[1])])
+    assert rows == []
+    assert [(r.record, r.reason.value) for r in tally.rejects] == [(1, "lone_fragment")]
+
+
+def test_fragment_of_a_later_datagram_with_the_same_id_is_not_counted_to_the_old_one():
+    """Identification has 16 bits and comes round; after a minute it is another datagram."""
+    parts = fragments()
+    _, tally = read([(BEGIN, parts[0]), (BEGIN + 61 * SECOND, parts[1])])
+    assert [r.reason.value for r in tally.rejects] == ["lone_fragment"]
+
+
+def test_fragments_that_wait_are_bounded():
+    """Orphans cannot fill memory: the oldest make room and are rejected, all of them in the end."""
+    frames = [(BEGIN + n, fragments(ident=n)[1]) for n in range(5_000)]
+    rows, tally = read(frames)
+    assert (rows, len(tally.rejects)) == ([], 5_000)
+
+
+def packet(port, payload=b""):
+    return Packet(FlowKey("udp", CLIENT, port, SERVER, 9), 28 + len(payload), payload, len(payload))
+
+
+def test_full_table_writes_out_the_flow_silent_for_longest():
+    """Memory is bounded whatever the number of flows; a flow that comes again continues in a new row."""
+    tally = Tally()
+    table = FlowTable(CONTEXT, tally, max_flows=2)
+    for record, port in enumerate((1, 2, 1, 3, 2), 1):
+        table.add(record, BEGIN + record, packet(port))
+    rows = table.take() + list(table.finish())
+    assert [row["initiator_port"] for row in rows] == [2, 1, 3, 2]
+    assert sum(row["packets_sent"] for row in rows) == tally.in_flows == 5
+
+
+def test_payload_that_does_not_fit_the_pool_is_unknown_not_plaintext():
+    """Reassembly memory is bounded; what was not kept proves nothing."""
+    frames = Talk().open().say(REQUEST)
+    tally = Tally()
+    assert read(frames, tally=tally)[0][0]["transport_seen"] == "plaintext"
+    table = FlowTable(CONTEXT, Tally(), payload_pool=10)
+    key = FlowKey("udp", CLIENT, 40_000, SERVER, 53)
+    table.add(1, BEGIN, Packet(key, 500, b"\x00\x01" * 200, 400))
+    (row,) = table.finish()
+    assert (row["transport_seen"], row["payload_sent"]) == ("unknown", 400)
+
+
+def test_payload_pool_is_given_back_when_a_flow_ends():
+    """A long capture never runs out of room because of flows that are over."""
+    table = FlowTable(CONTEXT, Tally(), payload_pool=100)
+    query = bytes.fromhex("000101000001000000000000") + b"\x01a\0\0\1\0\1"
+    for n in range(50):
+        table.add(n + 1, BEGIN + n * 200 * SECOND, packet(1_000 + n, query))
+    rows = table.take() + list(table.finish())
+    assert {row["transport_seen"] for row in rows} == {"plaintext"}
+
+
+def test_times_that_run_backwards_do_not_split_a_flow():
+    """Merged captures are not always in order; totals and span stay right."""
+    frames = Talk().open().say(REQUEST).frames
+    frames[2] = (frames[2][0] - 300 * SECOND, frames[2][1])
+    row = only(frames)
+    assert row["packets_sent"] == 3
+    assert row["first_seen"] == BEGIN + 2_000 - 300 * SECOND
