@@ -190,8 +190,9 @@ HOPS = {
     "arphrd_772_is_loopback": (Talk(link=arphrd(772)), 113, "loopback"),
     "arphrd_1_is_wire": (Talk(link=arphrd(1)), 113, "wire"),
     "sidecar_address_is_pod_internal": (Talk(client="127.0.0.6"), 1, "pod_internal"),
-    "sidecar_inbound_port_is_pod_internal": (Talk(dport=15_006), 1, "pod_internal"),
-    "sidecar_outbound_port_is_pod_internal": (Talk(dport=15_001), 1, "pod_internal"),
+    "sidecar_inbound_port_on_loopback_is_pod_internal": (Talk(link=arphrd(772), dport=15_006), 113, "pod_internal"),
+    "sidecar_outbound_port_on_loopback_is_pod_internal": (Talk(server="127.0.0.1", dport=15_001), 1, "pod_internal"),
+    "sidecar_inbound_port_of_another_pod_is_wire": (Talk(dport=15_006), 1, "wire"),
     "sidecar_port_of_the_initiator_proves_nothing": (Talk(sport=15_006), 1, "wire"),
 }
 

@@ -374,10 +374,12 @@ class FlowTable:
             return Hop.OUTER_TUNNEL
         if _SIDECAR_ADDRESS in (flow.key.ip, flow.key.peer_ip):
             return Hop.POD_INTERNAL
-        if flow.key.protocol == "tcp" and responder.port in _SIDECAR_PORTS:
-            return Hop.POD_INTERNAL
         if flow.loopback:
-            return Hop.MIXED if flow.wire else Hop.LOOPBACK
+            if flow.wire:
+                return Hop.MIXED
+            # Whoever dials these ports of another pod over the wire goes past its sidecar: that is no hop inside.
+            sidecar = flow.key.protocol == "tcp" and responder.port in _SIDECAR_PORTS
+            return Hop.POD_INTERNAL if sidecar else Hop.LOOPBACK
         return Hop.MIXED if flow.unmarked and self._unmarked_loopback else Hop.WIRE
 
 
