@@ -34,7 +34,7 @@ from store.store_support import (
 
 from vzflow.flow.errors import UnreadableStore, UsageProblem
 from vzflow.flow.schema import FLOW_SCHEMA
-from vzflow.store import lake as lake_module
+from vzflow.store.delta import schema_in
 from vzflow.store.lake import COUNTED, RECEIPT_SCHEMA, REJECT_SCHEMA, Lake, Superseded, store_folder
 from vzflow.store.spool import ParquetFiles
 from vzflow.store.tables import RECEIPT, REJECT
@@ -459,7 +459,7 @@ def test_what_a_partition_was_made_from_is_read_without_reading_it(lake):
 def test_rows_of_two_makings_in_one_partition_count_as_stale(lake):
     """Nobody can say what such a partition was made from, so it says None."""
     lake.replace_partition("classified", PART, classified("expected"), "1" * 32, instead_of=None)
-    schema = lake_module._schema(DeltaTable(str(lake.root / "classified")))
+    schema = schema_in(DeltaTable(str(lake.root / "classified")))
     row = {"record": 9, "verdict": "unknown", "made_from": "2" * 32, "dt": PART[0], "hour": PART[1]}
     from deltalake import write_deltalake
 

@@ -23,6 +23,10 @@ CALENDAR = (-62_135_596_800_000_000, 253_402_300_800_000_000)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+#: The constant column that says what the rows of a classified partition were made from.
+MADE_FROM = pa.field("made_from", TEXT, nullable=False)
+
+
 def partition_of(hour: int) -> Partition:
     """Return the partition of an *hour* counted from 1970; a time that no calendar has is as good as none."""
     if not CALENDAR[0] <= hour * HOUR < CALENDAR[1]:
