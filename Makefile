@@ -23,6 +23,10 @@ check: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-dev
 	$(BIN)/python docs/make_docs.py
 
+# Writes the reports that tests/report/test_golden.py compares: read the diff before committing it.
+golden: $(VENV)/.installed-dev
+	VZFLOW_WRITE_GOLDEN=1 $(BIN)/python -m pytest tests/report/test_golden.py
+
 # Makes sample_captures/ anew from real programs: needs root, iproute2 and tcpdump.
 samples: $(VENV)/.installed-dev
 	$(BIN)/python sample_captures/make_samples.py

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
+import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,23 +19,29 @@ from vzflow.flow.errors import UsageProblem, VzflowError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from vzflow.pipeline.ingest import IngestResult, Progress
+    from vzflow.pipeline.ingest import InputResult, Progress
     from vzflow.pipeline.judge import Asked, Judge
 
 # Rich costs a tenth of a second at start and draws boxes that scripts cannot read; the plain help says the same.
 app = typer.Typer(
-    name="vzflow", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
+    name="vzflow", rich_markup_mode=None, pretty_exceptions_enable=False, invoke_without_command=True,
     help="Was every flow in the cluster documented, and protected as the document says? With evidence.",
 )  # fmt: skip
-model_app = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="The documented model.")
+model_app = typer.Typer(rich_markup_mode=None, invoke_without_command=True, help="The documented model.")
 app.add_typer(model_app, name="model")
+
+# What is wrong with the arguments themselves: typer brings click with it and shows this much of it.
+_ArgumentProblem: Any = typer.BadParameter.__base__
 
 StoreOption = Annotated[str, typer.Option("--store", envvar="VZFLOW_STORE", help="Folder of the store.")]
 ModelOption = Annotated[
     list[str] | None,
     typer.Option("--model", envvar="VZFLOW_MODEL", help="Model file or shipped model; repeat to overlay."),
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", envvar="VZFLOW_QUIET", help="Say nothing but results and errors.")]
+OutputOption = Annotated[str, typer.Option("-o", "--output", envvar="VZFLOW_OUTPUT", help="text or json.")]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", envvar="VZFLOW_QUIET", help="Say nothing but results and errors.")
+]
 FailOnOption = Annotated[
     list[str] | None,
     typer.Option("--fail-on", envvar="VZFLOW_FAIL_ON",
@@ -45,8 +52,11 @@ DEFAULT_STORE = "./vzflow-store"
 
 @app.command()
 def demo(
-    store: Annotated[str | None, typer.Option("--store", help="Keep the store here instead of nowhere.")] = None,
-    output: Annotated[str, typer.Option("-o", "--output", help="text or json.")] = "text",
+    store: Annotated[
+        str | None, typer.Option("--store", envvar="VZFLOW_DEMO_STORE", help="Keep the store here instead of nowhere.")
+    ] = None,
+    output: OutputOption = "text",
+    quiet: QuietOption = False,
 ) -> None:
     """Run the main job on the shipped samples: no cluster needed."""
     import tempfile
@@ -54,23 +64,30 @@ def demo(
     from vzflow.flow.data import shipped
     from vzflow.pipeline.ingest import ingest as run_ingest
 
+    _one_of(output, ("text", "json"))
     samples = shipped("sample_captures")
     inputs = [str(samples / name) for name in ("verrazzano.pcap", "envoy-text.log", "envoy-json.log", "calico.jsonl")]
     with tempfile.TemporaryDirectory(prefix="vzflow-demo-") as folder:
         where = store or f"{folder}/store"
-        with _progress(quiet=False) as progress:
-            _tell(run_ingest(inputs, where, identity=[str(samples / "cluster.json")], progress=progress))
+        with _progress(quiet=quiet) as progress:
+            result = run_ingest(inputs, where, identity=[str(samples / "cluster.json")], progress=progress)
+        _tell(result.inputs, result.errors, quiet=quiet)
         _print_report(_judge(where, None), output, None)
+        _exit(result.exit_code(strict=False))
 
 
 @app.command()
 def ingest(
     inputs: Annotated[list[str], typer.Argument(help="Captures and logs, told apart by content.", metavar="INPUT...")],
     store: StoreOption = DEFAULT_STORE,
-    form: Annotated[str, typer.Option("--format", envvar="VZFLOW_FORMAT", help="auto, pcap, calico or envoy.")] = "auto",
+    form: Annotated[
+        str, typer.Option("--format", envvar="VZFLOW_FORMAT", help="auto, pcap, calico or envoy.")
+    ] = "auto",
     identity: Annotated[
         list[str] | None,
-        typer.Option("--identity", envvar="VZFLOW_IDENTITY", help="Cluster snapshot (kubectl get ... -o json); repeat."),
+        typer.Option(
+            "--identity", envvar="VZFLOW_IDENTITY", help="Cluster snapshot (kubectl get ... -o json); repeat."
+        ),
     ] = None,
     model: ModelOption = None,
     reporter: Annotated[
@@ -79,7 +96,9 @@ def ingest(
     cluster: Annotated[
         str, typer.Option("--cluster", envvar="VZFLOW_CLUSTER", help="Cluster the addresses belong to.")
     ] = "default",
-    strict: Annotated[bool, typer.Option("--strict", envvar="VZFLOW_STRICT", help="Exit 4 if a record was rejected.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", envvar="VZFLOW_STRICT", help="Exit 4 if records of an input were rejected.")
+    ] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Store what is new in captures and logs, and classify it."""
@@ -90,95 +109,116 @@ def ingest(
             inputs, store, form=form, identity=identity or [], model=model or [], reporter=reporter, cluster=cluster,
             progress=progress,
         )  # fmt: skip
-    if not quiet:
-        _tell(result)
-    _exit_after(result, strict=strict)
+    _tell(result.inputs, result.errors, quiet=quiet)
+    _exit(result.exit_code(strict=strict))
 
 
 @app.command()
 def snapshot(
-    output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")],
-    kubeconfig: Annotated[str | None, typer.Option("--kubeconfig", envvar="KUBECONFIG", help="Else as kubectl finds it, else in-cluster.")] = None,
-    context: Annotated[str | None, typer.Option("--context", envvar="VZFLOW_CONTEXT", help="Context of the kubeconfig.")] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", envvar="VZFLOW_SNAPSHOT", help="File to write.")],
+    kubeconfig: Annotated[
+        str | None,
+        typer.Option("--kubeconfig", envvar="VZFLOW_KUBECONFIG", help="Else as kubectl finds it, else in-cluster."),
+    ] = None,
+    context: Annotated[
+        str | None, typer.Option("--context", envvar="VZFLOW_CONTEXT", help="Context of the kubeconfig.")
+    ] = None,
+    quiet: QuietOption = False,
 ) -> None:
     """Read a cluster once and save what identity needs."""
     from vzflow.pipeline.cluster import take_snapshot
 
-    notes = take_snapshot(output, kubeconfig=kubeconfig, context=context)
-    for note in notes:
-        _say(note)
+    for note in take_snapshot(output, kubeconfig=kubeconfig, context=context):
+        if not quiet:
+            _say(note)
 
 
 @app.command()
 def report(
     store: StoreOption = DEFAULT_STORE,
-    output: Annotated[str, typer.Option("-o", "--output", envvar="VZFLOW_OUTPUT", help="text or json.")] = "text",
+    output: OutputOption = "text",
     fail_on: FailOnOption = None,
     min_coverage: Annotated[
-        float, typer.Option("--min-coverage", envvar="VZFLOW_MIN_COVERAGE", help="Exit 4 below this percentage of observed minutes.")
+        float,
+        typer.Option("--min-coverage", envvar="VZFLOW_MIN_COVERAGE", min=0, max=100,
+                     help="Exit 4 below this percentage of observed minutes."),
     ] = 0.0,
     model: ModelOption = None,
-    since: Annotated[str | None, typer.Option("--since", envvar="VZFLOW_SINCE", help="Time, UTC, as 2026-01-02T03:04:05Z.")] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", envvar="VZFLOW_SINCE", help="Time, UTC, as 2026-01-02T03:04:05Z.")
+    ] = None,
     until: Annotated[str | None, typer.Option("--until", envvar="VZFLOW_UNTIL", help="Time, exclusive.")] = None,
-    namespace: Annotated[str | None, typer.Option("-n", "--namespace", envvar="VZFLOW_NAMESPACE", help="Of either end.")] = None,
+    namespace: Annotated[
+        str | None, typer.Option("-n", "--namespace", envvar="VZFLOW_NAMESPACE", help="Of either end.")
+    ] = None,
     workload: Annotated[str | None, typer.Option("--workload", envvar="VZFLOW_WORKLOAD", help="Of either end.")] = None,
-    port: Annotated[int | None, typer.Option("--port", envvar="VZFLOW_PORT", help="Pod port of the responder.")] = None,
-    verdict: Annotated[str | None, typer.Option("--verdict", envvar="VZFLOW_VERDICT", help="Only this verdict.")] = None,
-) -> None:
+    port: Annotated[
+        int | None, typer.Option("--port", envvar="VZFLOW_PORT", min=0, max=65535, help="Pod port of the responder.")
+    ] = None,
+    verdict: Annotated[
+        str | None, typer.Option("--verdict", envvar="VZFLOW_VERDICT", help="Only this verdict.")
+    ] = None,
+    quiet: QuietOption = False,
+) -> None:  # fmt: skip
     """Say what was expected, unexpected or in clear, with evidence."""
     from vzflow.pipeline import answer
+    from vzflow.pipeline.ingest import gravest
     from vzflow.pipeline.judge import Asked
 
+    _one_of(output, ("text", "json"))
     conditions = tuple(fail_on or ())
     answer.check_fail_on(conditions)
-    asked = Asked(_time(since, "--since"), _time(until, "--until"), namespace, workload, port, _verdict(verdict))
+    asked = Asked(*_window(since, until), namespace, workload, port, _verdict(verdict))
     facts = _print_report(_judge(store, model), output, asked)
+    codes = [0]
     if answer.covered(facts) < min_coverage:
-        _say(f"vzflow: {answer.covered(facts):.0f} % of the window's minutes observed, {min_coverage:g} % asked for")
-        raise typer.Exit(4)
+        codes.append(4)
+        if not quiet:
+            _say(answer.too_little(facts, min_coverage))
     failed = answer.failures(facts, conditions)
     if failed:
-        _say(f"vzflow: found {', '.join(failed)}")
-        raise typer.Exit(1)
+        codes.append(1)
+        if not quiet:
+            _say(f"found {', '.join(failed)}")
+    _exit(gravest(codes))
 
 
 @app.command()
 def explain(
-    what: Annotated[str, typer.Argument(help="A flow id, or an edge as NS/WORKLOAD>NS/WORKLOAD:PORT.", metavar="FLOW_ID|EDGE")],
+    what: Annotated[
+        str, typer.Argument(help="A flow id, or an edge as NS/WORKLOAD>NS/WORKLOAD:PORT.", metavar="FLOW_ID|EDGE")
+    ],
     store: StoreOption = DEFAULT_STORE,
     model: ModelOption = None,
-    output: Annotated[str, typer.Option("-o", "--output", help="text or json.")] = "text",
+    output: OutputOption = "text",
+    quiet: QuietOption = False,
 ) -> None:
     """Show every reason, rule, identity interval and record behind a verdict."""
-    from vzflow.pipeline import answer
+    from vzflow.pipeline import verbs
     from vzflow.report import explanation
-    from vzflow.report.plain import jsonable
+    from vzflow.report.plain import json_text, printable
 
     _one_of(output, ("text", "json"))
-    judge = _judge(store, model)
-    flow_ids = answer.flows_of_edge(judge, what) if ">" in what else [what]
-    found = answer.explain(judge, flow_ids[0])
-    if output == "json":
-        print(json.dumps(found, indent=2, default=jsonable))
-    else:
-        print(explanation.render(found, colour=_colour(sys.stdout)), end="")
-    if len(flow_ids) > 1:
-        _say(f"vzflow: the first of {len(flow_ids)} exchanges of this edge: {' '.join(flow_ids)}")
+    found = verbs.explain(store, what, model=model or ())
+    _print(json_text(found) if output == "json" else explanation.render(printable(found), colour=_colour(sys.stdout)))
+    if found["others"] and not quiet:
+        _say(f"the first of {1 + len(found['others'])} exchanges of this edge; the others: {' '.join(found['others'])}")
 
 
 @app.command()
 def sql(
-    text: Annotated[str | None, typer.Argument(help="One SQL query; read from stdin when left out.", metavar="QUERY")] = None,
+    text: Annotated[
+        str | None, typer.Argument(help="One SQL query; read from stdin when left out.", metavar="QUERY")
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     model: ModelOption = None,
-    output: Annotated[str, typer.Option("-o", "--output", help="text or json.")] = "text",
+    output: OutputOption = "text",
 ) -> None:
     """Query the views flow, verdict, exchange, edge, identity, model_rule, reject and receipt."""
-    from vzflow.pipeline.judge import session
+    from vzflow.pipeline import verbs
 
     _one_of(output, ("text", "json"))
-    with session(_judge(store, model)) as duck:
-        _print_rows(duck.ask(text if text is not None else sys.stdin.read()), output)
+    _print_rows(verbs.sql(store, text if text is not None else _stdin(), model=model or ()), output)
 
 
 @app.command()
@@ -186,32 +226,33 @@ def query(
     name: Annotated[str, typer.Argument(help="Name of a file in queries/; `vzflow query list` lists them.")],
     store: StoreOption = DEFAULT_STORE,
     model: ModelOption = None,
-    param: Annotated[list[str] | None, typer.Option("-p", "--param", help="NAME=VALUE, for queries with parameters.")] = None,
-    output: Annotated[str, typer.Option("-o", "--output", help="text or json.")] = "text",
+    param: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--param", envvar="VZFLOW_PARAM", help="NAME=VALUE, for queries with parameters."),
+    ] = None,
+    output: OutputOption = "text",
 ) -> None:
     """Run one of the shipped questions."""
     from vzflow.model import catalogue
-    from vzflow.pipeline.judge import session
-    from vzflow.report.plain import aligned
+    from vzflow.pipeline import verbs
+    from vzflow.report.plain import aligned, json_text
 
     _one_of(output, ("text", "json"))
     if name == "list":
-        print("\n".join(aligned([(q.name, q.code or "", q.says) for q in catalogue.questions().values()], indent=0)))
+        listed = [{"name": q.name, "code": q.code, "says": q.says} for q in catalogue.questions().values()]
+        _print(
+            json_text(listed)
+            if output == "json"
+            else _lines(aligned([tuple(one.values()) for one in listed], indent=0))
+        )
         return
-    asked = catalogue.question(name)
     values = dict(pair.partition("=")[::2] for pair in param or ())
-    if set(values) != set(asked.params):
-        wanted = " ".join(f"-p {p}=..." for p in asked.params) or "no parameters"
-        raise UsageProblem(f"{name} takes {wanted}", at="--param", do="Give exactly these.")
-    with session(_judge(store, model)) as duck:
-        _print_rows(duck.run(asked.sql, values or None), output)
+    params = {key: _time(value, f"--param {key}") if key == "time" else value for key, value in values.items()}
+    _print_rows(verbs.query(store, name, model=model or (), **params), output)
 
 
 @model_app.command("show")
-def model_show(
-    model: ModelOption = None,
-    output: Annotated[str, typer.Option("-o", "--output", help="text or json.")] = "text",
-) -> None:
+def model_show(model: ModelOption = None, output: OutputOption = "text") -> None:
     """Print the rules of a model, each with the row it quotes."""
     from vzflow.model.document import load
     from vzflow.pipeline.judge import DEFAULT_MODEL, today
@@ -219,7 +260,7 @@ def model_show(
 
     _one_of(output, ("text", "json"))
     loaded = load(model or [DEFAULT_MODEL], on=today())
-    print(rules.render(loaded.tables(), loaded.names, output == "json"), end="")
+    _print(rules.render(loaded.tables(), loaded.names, output == "json"))
 
 
 @app.command()
@@ -230,114 +271,174 @@ def run(
     """Do the scheduled batch of a route file: ingest what is new, classify, report."""
     from vzflow.pipeline.route import run_route
     from vzflow.report import json_report, text
+    from vzflow.report.plain import printable
+
+    def as_text(facts: Any) -> str:  # noqa: ANN401 - the facts of a report
+        return text.render(printable(facts))
 
     with _progress(quiet=quiet) as progress:
-        result = run_route(route, {".json": json_report.render, ".txt": text.render}, progress)
+        result = run_route(route, {".json": json_report.render, ".txt": as_text}, progress)
+    errors = [error for part in result.ingested for error in part.errors]
+    _tell(
+        [one for part in result.ingested for one in part.inputs],
+        [*errors, *([result.problem] if result.problem is not None else [])], quiet=quiet,
+    )  # fmt: skip
     if not quiet:
-        for part in result.ingested:
-            _tell(part)
-        print(text.render(result.facts, colour=_colour(sys.stdout)), end="")
-    if result.failed:
-        _say(f"vzflow: found {', '.join(result.failed)}")
-    raise typer.Exit(result.exit_code)
+        for note in result.notes:
+            _say(note)
+        if result.facts is not None:
+            _print(text.render(printable(result.facts), colour=_colour(sys.stdout)))
+        if result.failed:
+            _say(f"found {', '.join(result.failed)}")
+    _exit(result.exit_code)
 
 
-@app.callback(invoke_without_command=True)
-def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+@app.callback()
+def _vzflow(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+) -> None:
     if version:
         from importlib.metadata import version as installed
 
-        print(f"vzflow {installed('vzflow')}")
+        _print(f"vzflow {installed('vzflow')}\n")
         raise typer.Exit
+    _help_without_command(context)
+
+
+@model_app.callback()
+def _model(context: typer.Context) -> None:
+    _help_without_command(context)
+
+
+def _help_without_command(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help(), file=sys.stderr)
+        raise typer.Exit(2)
 
 
 def main() -> None:
     """Run the command line; every expected error is one line on stderr and its exit code."""
+    interrupted = _note_interrupts()
+    with suppress(AttributeError):  # a stream that a test or a wrapper put in place need not have it
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        app()
+        code = app(standalone_mode=False)
+    except _ArgumentProblem as problem:
+        command = problem.ctx.command_path if problem.ctx is not None else "vzflow"
+        _say(f"{problem.format_message().rstrip('.')}. See `{command} --help`.")
+        code = 2
     except VzflowError as error:
-        _say(f"vzflow: {error}")
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader of our output has gone (`| head`): nothing is wrong, and nobody is left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        _say(str(error))
+        code = 130 if interrupted else error.exit_code
     except KeyboardInterrupt:
-        _say("vzflow: interrupted")
-        sys.exit(130)
+        code = 130
     except Exception as error:
         if os.environ.get("VZFLOW_TRACEBACK"):
             raise
-        _say(f"vzflow: internal error: {type(error).__name__}: {error}. Set VZFLOW_TRACEBACK=1 to see where.")
-        sys.exit(70)
+        said = str(error).strip().splitlines() or [""]
+        _say(f"internal error: {type(error).__name__}: {said[0]}. Set VZFLOW_TRACEBACK=1 to see where.")
+        code = 130 if interrupted else 70
+    sys.exit(code)
 
 
 # -- below: what the commands share ------------------------------------------------------------------------------------
 
 
-def _judge(store: str, model: list[str] | None) -> Judge:
-    from vzflow.pipeline.judge import Judge, model_of
-    from vzflow.store.lake import Lake
+def _note_interrupts() -> list[int]:
+    """Return a list that an interrupt fills: libraries turn it into errors of their own on its way up."""
+    seen: list[int] = []
 
-    lake = Lake.open(store)
-    return Judge(lake, model_of(lake, model or []))
+    def note(number: int, frame: Any) -> None:  # noqa: ANN401 - a frame
+        seen.append(number)
+        raise KeyboardInterrupt
+
+    # A shell that starts a job in the background has interrupts ignored: that stays so.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, note)
+    return seen
+
+
+def _judge(store: str, model: list[str] | None) -> Judge:
+    from vzflow.pipeline.verbs import open_judge
+
+    return open_judge(store, model or ())
 
 
 def _print_report(judge: Judge, output: str, asked: Asked | None) -> dict[str, Any]:
     from vzflow.pipeline.answer import report_facts
     from vzflow.pipeline.judge import Asked
     from vzflow.report import json_report, text
+    from vzflow.report.plain import printable
 
-    _one_of(output, ("text", "json"))
     facts = report_facts(judge, asked or Asked())
-    shown = json_report.render(facts) if output == "json" else text.render(facts, colour=_colour(sys.stdout))
-    print(shown, end="")
+    _print(json_report.render(facts) if output == "json" else text.render(printable(facts), colour=_colour(sys.stdout)))
     return facts
 
 
 def _print_rows(table: pa.Table, output: str) -> None:
-    from vzflow.report.plain import aligned, instant, jsonable
+    from vzflow.report.plain import aligned, instant, json_text
 
-    rows = table.to_pylist()
+    names = _distinct(table.column_names)
+    try:
+        columns = [column.to_pylist() for column in table.columns]
+    except (ValueError, OverflowError) as error:
+        what = f"a value that cannot be shown: {error}"
+        raise UsageProblem(what, at="query", do="Cast its column to VARCHAR.") from error
+    rows = list(zip(*columns, strict=True))
     if output == "json":
-        print(json.dumps(rows, indent=2, default=jsonable))
+        _print(json_text([dict(zip(names, row, strict=True)) for row in rows]))
         return
-    cells = [[instant(v) if isinstance(v, datetime) else v for v in row.values()] for row in rows]
-    print("\n".join(aligned([table.column_names, *cells], indent=0)))
+    cells = [[instant(v) if isinstance(v, datetime) else v for v in row] for row in rows]
+    _print(_lines(aligned([names, *cells], indent=0)))
 
 
-def _tell(result: IngestResult) -> None:
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Return *names*, those that stand there already numbered as DuckDB numbers them in a subquery."""
+    seen: list[str] = []
+    for name in names:
+        free = (f"{name}_{number}" for number in range(1, len(names) + 1) if f"{name}_{number}" not in (*names, *seen))
+        seen.append(next(free) if name in seen else name)
+    return seen
+
+
+def _tell(inputs: Sequence[InputResult], errors: Sequence[VzflowError], *, quiet: bool) -> None:
+    """Say what became of the inputs; errors are said in any case, a line each."""
     from vzflow.report.plain import aligned
 
-    def fate(one: Any) -> tuple[Any, ...]:  # noqa: ANN401 - a row for `aligned`
-        if one.error is not None:
-            return (one.name, "unreadable", str(one.error))
+    def fate(one: InputResult) -> tuple[str, ...]:
         rejects = ", ".join(f"{reason} {count}" for reason, count in sorted(one.rejects.items()))
+        earlier = one.rejected - sum(one.rejects.values())
         parts = [f"{one.flows} flows of {one.records} records" if one.fate in ("stored", "continued") else ""]
         parts += [f"{one.skipped} skipped" if one.skipped else "", f"rejected: {rejects}" if rejects else ""]
+        parts += [f"{earlier} rejected earlier" if earlier else ""]
         parts += [f"{one.unfinished} bytes of an unfinished line left for later" if one.unfinished else ""]
         return (one.name, one.fate, "; ".join(p for p in parts if p))
 
-    if result.inputs:
-        _say("\n".join(aligned([fate(one) for one in result.inputs], indent=0)))
-
-
-def _exit_after(result: IngestResult, *, strict: bool) -> None:
-    if any(one.error is not None for one in result.inputs):
-        raise typer.Exit(3)
-    if strict and result.incomplete:
-        raise typer.Exit(4)
+    readable = [fate(one) for one in inputs if one.error is None]
+    if readable and not quiet:
+        print(_lines(aligned(readable, indent=0)), end="", file=sys.stderr)
+    for error in errors:
+        _say(str(error))
 
 
 @contextmanager
 def _progress(*, quiet: bool) -> Iterator[Progress | None]:
     """Yield a callback that draws a bar on a terminal's stderr, or None where nobody watches."""
-    if quiet or not sys.stderr.isatty():
+    if quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield None
         return
+    from vzflow.report.plain import printable
 
-    def draw(name: str, records: int) -> None:
-        sys.stderr.write(f"\r\x1b[K{Path(name).name}: {records:,} records")
+    drawn = 0.0
+
+    def draw(name: str, done: int, size: int) -> None:
+        nonlocal drawn
+        if done < size and time.monotonic() - drawn < 0.1:
+            return
+        drawn = time.monotonic()
+        filled = 30 * done // size if size else 30
+        bar = "#" * filled + "." * (30 - filled)
+        sys.stderr.write(f"\r\x1b[K[{bar}] {100 * done // size if size else 100:3} % {printable(Path(name).name)}")
         sys.stderr.flush()
 
     try:
@@ -348,11 +449,42 @@ def _progress(*, quiet: bool) -> Iterator[Progress | None]:
 
 
 def _colour(stream: Any) -> bool:  # noqa: ANN401 - a text stream
-    return bool(stream.isatty()) and "NO_COLOR" not in os.environ
+    return bool(stream.isatty()) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    from vzflow.report.plain import printable
+
+    print(f"vzflow: {printable(text)}", file=sys.stderr)
+
+
+def _lines(lines: Sequence[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _print(text: str) -> None:
+    """Write data to stdout. If its reader has gone (`| head`), nothing is wrong and the exit code still counts."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        what = f"cannot be written: {error.strerror}"
+        raise UsageProblem(what, at="standard output", do="Write it elsewhere.") from error
+
+
+def _exit(code: int) -> None:
+    if code:
+        raise typer.Exit(code)
+
+
+def _stdin() -> str:
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise UsageProblem("not text", at="standard input", do="Give one SQL query.") from error
 
 
 def _one_of(value: str, allowed: tuple[str, ...]) -> None:
@@ -368,11 +500,18 @@ def _verdict(value: str | None) -> str | None:
     return value
 
 
+def _window(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
+    begin, end = _time(since, "--since"), _time(until, "--until")
+    if begin is not None and end is not None and begin >= end:
+        raise UsageProblem(f"{until} is not after {since}", at="--until", do="It ends the window, exclusively.")
+    return begin, end
+
+
 def _time(value: str | None, flag: str) -> datetime | None:
     if value is None:
         return None
     try:
         read = datetime.fromisoformat(value)
-    except ValueError:
+        return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise UsageProblem(f"not a time: {value}", at=flag, do="Write it as 2026-01-02T03:04:05Z.") from None
-    return read if read.tzinfo is not None else read.replace(tzinfo=UTC)

@@ -164,7 +164,7 @@ class Kind(Closed):
 
 class IdentityBasis(Closed):
     ADDRESS = "address", "The address was held by it at that time."
-    AFTER_SNAPSHOT = "after_snapshot", "It held the address in the newest snapshot, which is older than the flow."
+    AFTER_SNAPSHOT = "after_snapshot", "It held the address in an older snapshot, and none vouches for this moment."
     SERVICE = "service", "The address is a Service's; its pods at that time stand for it."
     HOST_PORT = "host_port", "A node address and a port that a host-network pod declares."
     NAME = "name", "The record itself names it."

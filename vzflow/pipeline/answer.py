@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -64,6 +65,11 @@ def covered(facts: Mapping[str, Any]) -> float:
     return 100 * coverage["observed_minutes"] / coverage["window_minutes"] if coverage["window_minutes"] else 0.0
 
 
+def too_little(facts: Mapping[str, Any], wanted: float) -> str:
+    """Return the sentence that says how much less than *wanted* percent was observed."""
+    return f"{covered(facts):.0f} % of the window's minutes observed, {wanted:g} % asked for"
+
+
 def failures(facts: Mapping[str, Any], fail_on: tuple[str, ...]) -> list[str]:
     """Return those conditions of *fail_on* that some exchange meets."""
     return [name for name in fail_on if facts["gate"][FAIL_ON[name]]]
@@ -104,13 +110,14 @@ def flows_of_edge(judge: Judge, edge: str) -> list[str]:
     """
     initiator, arrow, rest = (part.strip() for part in edge.partition(">"))
     responder, _, port = rest.rpartition(":")
-    if not arrow or not port.isdigit():
+    written = re.fullmatch(r"([0-9]{1,5})(/[a-z0-9]+)?", port)
+    if not arrow or written is None:
         raise UsageProblem("neither a flow id nor an edge", at=edge, do="Write `NS/WORKLOAD>NS/WORKLOAD:PORT`.")
     with session(judge) as duck:
         found = _read(
             duck,
             catalogue.explanations()["edge_flows"],
-            {"initiator": initiator, "responder": responder, "port": int(port)},
+            {"initiator": initiator, "responder": responder, "port": int(written[1])},
         )
     ids = [flow_id for row in found for flow_id in row["flow_ids"]]
     if not ids:

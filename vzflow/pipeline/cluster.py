@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 from vzflow.identity import kubernetes, snapshot
@@ -14,9 +13,8 @@ def take_snapshot(path: Path, *, kubeconfig: str | None = None, context: str | N
 
     Raises:
         ServiceUnavailable: The cluster does not answer.
-        UsageProblem: The kubeconfig cannot be used.
+        UsageProblem: The kubeconfig cannot be used, or *path* cannot be written.
     """
-    taken_at = datetime.now(UTC)
-    objects, notes = kubernetes.fetch(kubeconfig=kubeconfig, context=context)
-    snapshot.save(objects, path, taken_at)
-    return notes
+    fetched = kubernetes.fetch(kubeconfig=kubeconfig, context=context)
+    snapshot.save(fetched.objects, path, fetched.taken_at, fetched.listed)
+    return fetched.notes

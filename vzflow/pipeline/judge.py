@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -90,6 +91,7 @@ class Judge:
 
     def refresh(self, progress: Progress | None = None) -> int:
         """Classify every partition whose classification is missing or stale; return how many there were."""
+        self.lake.recover()
         stale = self._stale()
         if not stale:
             return 0
@@ -156,7 +158,7 @@ def dissect(judge: Judge, flow_id: str) -> Duck:
         UsageProblem: There is no such flow.
     """
     segment, _, record = flow_id.partition(":")
-    if not record.isdigit():
+    if not re.fullmatch(r"[0-9]{1,18}", record):
         raise UsageProblem("not a flow id", at=flow_id, do="A flow id is `segment:record`, as reports print it.")
     duck = connect()
     duck.parquet_view("every_recorded", judge.lake.files("recorded"), RECORDED_SCHEMA)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from vzflow.flow.errors import Place, UsageProblem
-from vzflow.pipeline.answer import check_fail_on, covered, failures, report_facts
-from vzflow.pipeline.ingest import IngestResult, Progress, ingest
+from vzflow.flow.errors import Place, UnreadableInput, UsageProblem, VzflowError
+from vzflow.pipeline.answer import check_fail_on, covered, failures, report_facts, too_little
+from vzflow.pipeline.ingest import IngestResult, InputResult, Progress, check_arguments, gravest, ingest
 from vzflow.pipeline.judge import Asked, Judge, model_of
 from vzflow.store.lake import Lake
 
@@ -53,7 +53,7 @@ class Route(_Strict):
     model: tuple[str, ...] = ()
     fail_on: tuple[str, ...] = ()
     strict: bool = False
-    min_coverage: float = 0.0
+    min_coverage: float = Field(default=0.0, ge=0, le=100)
     input: tuple[Input, ...]
     identity: tuple[Identity, ...] = ()
     output: tuple[Output, ...] = ()
@@ -61,11 +61,21 @@ class Route(_Strict):
 
 @dataclass(frozen=True)
 class RouteResult:
-    """What a run did: what became of the inputs, the report's facts, and the conditions of `fail_on` that were met."""
+    """
+    What a run did.
+
+    Args:
+        ingested: What became of snapshots and inputs.
+        facts: The report's; null when other processes kept it from being made, which `problem` then tells.
+        failed: The conditions of `fail_on` that were met.
+        notes: What a reader should know, a line each.
+    """
 
     ingested: tuple[IngestResult, ...]
-    facts: Mapping[str, Any]
+    facts: Mapping[str, Any] | None
     failed: tuple[str, ...]
+    notes: tuple[str, ...]
+    problem: VzflowError | None
     exit_code: int
 
 
@@ -78,71 +88,106 @@ def load_route(path: str | Path) -> Route:
     Read a route file.
 
     Raises:
-        UsageProblem: It cannot be read, is not TOML, or has a key that no route has; the message names it.
+        UsageProblem: It cannot be read, is not TOML, or holds what no route has; the message names the key.
     """
+    place = Place(str(path))
     try:
         route = Route.model_validate(tomllib.loads(Path(path).read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageProblem(f"cannot be read: {error}", at=Place(str(path)), do="Name a route file.") from error
+    except OSError as error:
+        what = f"cannot be read: {error.strerror or error}"
+        raise UsageProblem(what, at=place, do="Name a route file.") from error
+    except UnicodeDecodeError as error:
+        raise UsageProblem("not UTF-8 text", at=place, do="Name a route file.") from error
     except tomllib.TOMLDecodeError as error:
-        raise UsageProblem(f"not TOML: {error}", at=Place(str(path)), do="Correct it.") from error
+        raise UsageProblem(f"not TOML: {error}", at=place, do="Correct it.") from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise UsageProblem(f"{key}: {first['msg'].lower()}", at=Place(str(path)), do="See docs/cli.md.") from error
-    check_fail_on(route.fail_on)
+        raise UsageProblem(f"{key}: {first['msg'].lower()}", at=place, do="See docs/cli.md.") from error
+    _check_values(route, place)
     return route
+
+
+def _check_values(route: Route, place: Place) -> None:
+    """Check what its type alone does not: the message names the key."""
+    key = "fail_on"
+    try:
+        check_fail_on(route.fail_on)
+        for number, one in enumerate(route.input):
+            key = f"input.{number}"
+            check_arguments(one.format, one.reporter, one.cluster)
+        for number, snapshots in enumerate(route.identity):
+            key = f"identity.{number}"
+            check_arguments("auto", None, snapshots.cluster)
+    except UsageProblem as problem:
+        raise UsageProblem(f"{key}: {problem.what}", at=place, do=problem.do) from problem
 
 
 def run_route(path: str | Path, renderers: Renderers, progress: Progress | None = None) -> RouteResult:
     """
     Ingest what is new, classify what became stale, write the reports. Safe to run again and to run at once.
 
+    An input or a snapshot that cannot be read is told of and left out; the rest is done.
+
     Raises:
-        UsageProblem: The route file or the model cannot be used.
+        UsageProblem: The route file or the model cannot be used, or a report cannot be written.
         UnreadableStore: The store cannot be used.
     """
     route = load_route(path)
-    for output in route.output:
+    for number, output in enumerate(route.output):
         if Path(output.path).suffix not in renderers:
-            raise UsageProblem(f"no format for {output.path}", at=Place(str(path)), do=f"Use {', '.join(renderers)}.")
-    ingested = [
-        ingest([], route.store, identity=_found(i.glob), model=route.model, cluster=i.cluster) for i in route.identity
-    ]
-    ingested += [
-        ingest(_found(i.glob), route.store, form=i.format, model=route.model, reporter=i.reporter, cluster=i.cluster,
-               progress=progress)
-        for i in route.input
-    ]  # fmt: skip
-    lake = Lake.open(route.store)
-    model = model_of(lake, route.model)
-    facts = report_facts(Judge(lake, model), Asked())
+            what = f"output.{number}.path: no format for {output.path}"
+            raise UsageProblem(what, at=Place(str(path)), do=f"Use {', '.join(renderers)}.")
+    ingested = tuple(_ingested(route, progress))
+    patterns = [*(i.glob for i in route.input), *(i.glob for i in route.identity)]
+    notes = tuple(f"no file matches {pattern}" for pattern in patterns if not _found(pattern))
+    codes = [result.exit_code(strict=route.strict) for result in ingested]
+    try:
+        lake = Lake.open(route.store)
+        facts = report_facts(Judge(lake, model_of(lake, route.model)), Asked())
+    except VzflowError as problem:
+        code = gravest([*codes, problem.exit_code])
+        if code == problem.exit_code:
+            raise
+        return RouteResult(ingested, None, (), notes, problem, code)
     for output in route.output:
         _replace(Path(output.path), renderers[Path(output.path).suffix](facts))
     failed = tuple(failures(facts, route.fail_on))
-    return RouteResult(tuple(ingested), facts, failed, _exit_code(route, ingested, facts, failed))
+    if covered(facts) < route.min_coverage:
+        notes += (too_little(facts, route.min_coverage),)
+        codes.append(4)
+    return RouteResult(ingested, facts, failed, notes, None, gravest([*codes, 1 if failed else 0]))
 
 
-def _exit_code(
-    route: Route, ingested: list[IngestResult], facts: Mapping[str, Any], failed: tuple[str, ...]
-) -> int:
-    if any(i.fate == "unreadable" for result in ingested for i in result.inputs):
-        return 3
-    if route.strict and any(result.incomplete for result in ingested) or covered(facts) < route.min_coverage:
-        return 4
-    return 1 if failed else 0
+def _ingested(route: Route, progress: Progress | None) -> Iterator[IngestResult]:
+    """Store the model, then snapshots, then inputs, and classify nothing: the report does, once."""
+    yield ingest([], route.store, model=route.model, classify=False)
+    for snapshots in route.identity:
+        for file in _found(snapshots.glob):
+            try:
+                yield ingest([], route.store, identity=[file], cluster=snapshots.cluster, classify=False)
+            except UnreadableInput as error:
+                yield IngestResult((InputResult(file, "unreadable", error=error),), 0)
+    for one in route.input:
+        yield ingest(
+            _found(one.glob), route.store, form=one.format, reporter=one.reporter, cluster=one.cluster, classify=False,
+            progress=progress,
+        )  # fmt: skip
 
 
-def _found(pattern: str) -> list[str]:
-    return sorted(glob(pattern, recursive=True))
+def _found(pattern: str) -> Sequence[str]:
+    return sorted(name for name in glob(pattern, recursive=True) if not Path(name).is_dir())  # noqa: PTH207 - as typed
 
 
 def _replace(path: Path, text: str) -> None:
     """Write *path* whole or not at all: whoever reads it meanwhile sees the old report."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False, encoding="utf-8") as file:
-            file.write(text)
-        os.replace(file.name, path)  # noqa: PTH105 - the atomic one, spelled out
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
     except OSError as error:
-        raise UsageProblem(f"cannot be written: {error.strerror}", at=Place(str(path)), do="Give another path.") from error
+        with suppress(OSError):
+            draft.unlink()
+        what = f"cannot be written: {error.strerror or error}"
+        raise UsageProblem(what, at=Place(str(path)), do="Give another path.") from error

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from vzflow.report.plain import jsonable
+from vzflow.report.plain import json_text
 
 #: Facts the text needs and the contract leaves out.
 _INTERNAL = {"gate"}
@@ -15,4 +14,4 @@ _INTERNAL = {"gate"}
 def render(facts: Mapping[str, Any]) -> str:
     """Return the facts of a report as JSON text that ends in a newline."""
     shown = {key: value for key, value in facts.items() if key not in _INTERNAL}
-    return json.dumps(shown, indent=2, default=jsonable) + "\n"
+    return json_text(shown)

@@ -65,6 +65,12 @@ def _receipt() -> tuple[Column, ...]:
         column("head_bytes", COUNT, "At most 64 KiB and at most `offset_to`.", whole, unit="bytes"),
         column("tail_digest", TEXT, "BLAKE3 of the last `tail_bytes` before `offset_to`, in hex.", whole),
         column("tail_bytes", COUNT, "At most 64 KiB and at most `offset_to`.", whole, unit="bytes"),
+        column(
+            "marks",
+            TEXT,
+            "Digests by which an older copy is recognised, a JSON object: byte to BLAKE3 of all before.",
+            whole,
+        ),
         column("first_line", COUNT, "Number in the stream of the range's first line, from 1.", whole),
         column("records_read", COUNT, "Packets or lines that were read.", unit="records"),
         column("records_in_flows", COUNT, "Those that flows were made of.", unit="records"),
