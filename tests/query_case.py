@@ -1,4 +1,10 @@
-"""Runs one query on small tables: what the folders of `tests/queries/` are made of."""
+"""
+Runs one query on small tables: what the folders of `tests/queries/` are made of.
+
+A case holds `TABLE.jsonl` (the table's rows), or `TABLE+.jsonl` (more rows than those of the base folder that its
+`base.txt` names). `TABLE.default.json` holds the columns that rows leave out. `only.json` says which rows of the answer
+the claim is about: {"column": [values]}.
+"""
 
 from __future__ import annotations
 
@@ -31,16 +37,18 @@ BASE: dict[str, pa.Schema] = {
 
 def made_by_queries(*, of_views: bool) -> dict[str, catalogue.Query]:
     """Every table that a query makes; views read the stored `classified`, stages make it."""
-    return dict(catalogue.views()) if of_views else dict(catalogue.stages())
+    stages = dict(catalogue.stages())
+    return {n: q for n, q in stages.items() if n != "classified"} | dict(catalogue.views()) if of_views else stages
 
 
 def run_case(query: catalogue.Query, case: Path, params: dict | None = None) -> pa.Table:
     """Run *query* on the tables of the folder *case*; a table that is neither there nor made by a query is empty."""
     of_views = query.path.parent.name not in ("classify", "explain") or "edge" in query.reads
     made = made_by_queries(of_views=of_views)
-    with connect() as duck:
+    with connect(threads=1) as duck:
+        done: set[str] = set()
         for name in query.reads:
-            _provide(duck, name, case, made, set())
+            _provide(duck, name, case, made, done)
         return duck.run(query.sql, params)
 
 
@@ -48,16 +56,16 @@ def _provide(duck: Duck, name: str, case: Path, made: dict[str, catalogue.Query]
     if name in done:
         return
     done.add(name)
-    given = _file(case, name)
+    given = given_rows(case, name)
     if name not in made:
-        duck.register(name, _table(given, BASE[name]) if given else _nothing(name))
+        duck.register(name, _nothing(name) if given is None else table_of(given, BASE[name], name))
         return
     for read in made[name].reads:
         _provide(duck, read, case, made, done)
     duck.create_table(name, made[name].sql)
-    if given:
+    if given is not None:
         schema = duck.run(f'SELECT * FROM "{name}" LIMIT 0').schema
-        duck.register(name, _table(given, schema))
+        duck.register(name, table_of(given, schema, name))
 
 
 def _nothing(name: str) -> pa.Table:
@@ -66,23 +74,34 @@ def _nothing(name: str) -> pa.Table:
     return BASE[name].empty_table()
 
 
-def _file(case: Path, name: str) -> Path | None:
-    """The table's rows in the folder of the case, else in the base folder that its `base.txt` names."""
-    for folder in (case, *([QUERIES / "_base" / (case / "base.txt").read_text().strip()] if (case / "base.txt").exists() else [])):
-        if (folder / f"{name}.jsonl").exists():
-            return folder / f"{name}.jsonl"
-    return None
+def given_rows(case: Path, name: str) -> list[dict] | None:
+    """The table's rows in the folder of the case or its base, completed; None where neither gives any."""
+    base = QUERIES / "_base" / (case / "base.txt").read_text().strip() if (case / "base.txt").exists() else case
+    files = [case / f"{name}.jsonl"] if (case / f"{name}.jsonl").exists() else [base / f"{name}.jsonl"]
+    files = [path for path in (*files, case / f"{name}+.jsonl") if path.exists()]
+    defaults: dict = {}
+    for folder in (base, case):
+        if (folder / f"{name}.default.json").exists():
+            defaults |= json.loads((folder / f"{name}.default.json").read_text())
+    return [defaults | row for path in files for row in rows_of(path)] if files else None
+
+
+def only(case: Path, rows: list[dict]) -> list[dict]:
+    """The rows that the claim is about."""
+    path = case / "only.json"
+    wanted = json.loads(path.read_text()) if path.exists() else {}
+    assert not rows or set(wanted) <= set(rows[0]), f"{path}: no such column"
+    return [row for row in rows if all(row[column] in values for column, values in wanted.items())]
 
 
 def rows_of(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
-def _table(path: Path, schema: pa.Schema) -> pa.Table:
-    rows = rows_of(path)
+def table_of(rows: list[dict], schema: pa.Schema, name: str) -> pa.Table:
     for row in rows:
         unknown = set(row) - set(schema.names)
-        assert not unknown, f"{path}: no such column: {', '.join(sorted(unknown))}"
+        assert not unknown, f"{name}: no such column: {', '.join(sorted(unknown))}"
         for field in schema:
             if pa.types.is_timestamp(field.type) and isinstance(row.get(field.name), str):
                 row[field.name] = datetime.fromisoformat(row[field.name])
@@ -91,5 +110,7 @@ def _table(path: Path, schema: pa.Schema) -> pa.Table:
 
 def plain(rows: list[dict], keys: set[str]) -> list[dict]:
     """Rows cut to *keys*, with times as text, in an order of their own."""
-    shown = [{k: (v.isoformat() if isinstance(v, datetime) else v) for k, v in row.items() if k in keys} for row in rows]
+    shown = [
+        {k: (v.isoformat() if isinstance(v, datetime) else v) for k, v in row.items() if k in keys} for row in rows
+    ]
     return sorted(shown, key=lambda row: json.dumps(row, sort_keys=True, default=str))

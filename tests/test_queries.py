@@ -6,7 +6,7 @@ import json
 from datetime import datetime
 
 import pytest
-from query_case import BASE, QUERIES, plain, rows_of, run_case
+from query_case import BASE, QUERIES, only, plain, rows_of, run_case
 
 from vzflow.model import catalogue
 
@@ -28,7 +28,10 @@ def test_claim(query, case):
                 row[key] = datetime.fromisoformat(value).isoformat()
     keys = set().union(*(row.keys() for row in expected))
     got = run_case(query, case, params).to_pylist()
-    assert plain(got, keys or set(query.returns)) == plain(expected, keys)
+    if set(query.one_row_per) <= set(query.returns):
+        rows = [tuple(row[key] for key in query.one_row_per) for row in got]
+        assert len(rows) == len(set(rows)), f"not one row per {', '.join(query.one_row_per)}"
+    assert plain(only(case, got), keys or set(query.returns)) == plain(expected, keys)
 
 
 @pytest.mark.parametrize("query", ALL, ids=lambda q: q.name)
@@ -54,6 +57,14 @@ def test_query_reads_only_tables_that_exist(query):
     """`reads` is not decoration: each name is a base table, a stage or a view."""
     known = set(BASE) | set(catalogue.stages()) | set(catalogue.views()) | {"every_recorded"}
     assert set(query.reads) <= known
+
+
+@pytest.mark.parametrize(
+    "query", [*catalogue.explanations().values(), *catalogue.questions().values()], ids=lambda q: q.name
+)
+def test_answer_is_ordered(query):
+    """Output can be compared only if the same rows always come in the same order."""
+    assert query.one_row_per == ("query",) or "ORDER BY" in query.sql.rstrip().splitlines()[-1]
 
 
 def test_every_case_folder_is_of_a_query():

@@ -2,7 +2,7 @@
 -- reads: address, address_range, party
 -- returns: cluster, address, set_id, basis
 -- one row per: cluster, address
--- Without any snapshot of a cluster not even a public address is known to be outside of it.
+-- Without any snapshot of a cluster not even a public address is known to be outside of it; a configured range is none.
 SELECT a.cluster, a.address,
   CASE r.kind
     WHEN 'loopback' THEN 'loopback'
@@ -15,5 +15,5 @@ SELECT a.cluster, a.address,
     THEN 'range' ELSE 'not_found' END AS basis
 FROM address a
 LEFT JOIN address_range r ON r.cluster = a.cluster AND a.key BETWEEN r.lo AND r.hi
-LEFT JOIN (SELECT DISTINCT cluster FROM party) k ON k.cluster = a.cluster
+LEFT JOIN (SELECT DISTINCT cluster FROM party WHERE kind <> 'range') k ON k.cluster = a.cluster
 ORDER BY 1, 2

@@ -4,7 +4,10 @@
 -- one row per: party_id
 -- An address nobody claims may be any peer the model speaks of, or none: `unknown:TERM` and `unknown:other` are those.
 WITH claimed AS (
-  SELECT pc.party_id, count(*) AS claims, min(pc.component) AS component, max(c.egress) AS egress,
+  SELECT pc.party_id, count(*) AS claims, min(pc.component) AS component,
+    -- Of several components the strictest one counts.
+    CASE min(CASE c.egress WHEN 'closed' THEN 1 WHEN 'rules' THEN 2 WHEN 'open' THEN 3 ELSE 4 END)
+      WHEN 1 THEN 'closed' WHEN 2 THEN 'rules' WHEN 3 THEN 'open' ELSE 'unmodelled' END AS egress,
     max(CASE WHEN c.in_scope THEN 1 ELSE 0 END) AS in_scope
   FROM party_component pc JOIN component c ON c.component = pc.component
   GROUP BY pc.party_id
@@ -16,7 +19,7 @@ SELECT p.party_id, p.cluster, p.kind, p.namespace, p.pod, p.workload, p.workload
   coalesce(c.in_scope = 1, false) OR (p.kind = 'pod' AND n.namespace IS NOT NULL) AS in_scope, c.egress
 FROM party p
 LEFT JOIN claimed c ON c.party_id = p.party_id
-LEFT JOIN protected_namespace n ON n.namespace = p.namespace
+LEFT JOIN (SELECT DISTINCT namespace FROM protected_namespace) n ON n.namespace = p.namespace
 UNION ALL
 SELECT 'unknown:' || t.term, NULL, 'unknown', NULL, NULL, NULL, NULL, NULL, NULL, NULL,
   CASE WHEN t.term = 'mesh' OR c.mesh IN ('yes', 'gateway') THEN true END,

@@ -5,8 +5,7 @@
 WITH reasoned AS (
   SELECT i.*,
     CASE
-      WHEN i.off_wire THEN CASE WHEN i.initiator_set = 'loopback' OR i.responder_set = 'loopback' THEN 'loopback'
-                                ELSE 'pod_internal' END
+      WHEN i.off_wire IS NOT NULL THEN i.off_wire
       WHEN i.tunnel THEN 'tunnel_unreadable'
       WHEN i.initiator_identity_basis = 'no_time' OR i.responder_identity_basis = 'no_time' THEN 'no_time'
       WHEN i.initiator_set = 'unknown' AND i.responder_set = 'unknown' THEN 'no_identity'

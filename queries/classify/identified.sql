@@ -1,60 +1,77 @@
 -- says: Both ends of each flow as one set of candidates each, and what the record alone proves.
--- reads: recorded, located, window_holder, set_overlap, trust_domain
--- returns: segment, record, turned, firm, off_wire, tunnel, initiator_set, initiator_name_set, initiator_address_set, initiator_window, initiator_identity_basis, responder_set, responder_name_set, responder_address_set, responder_window, responder_identity_basis, protocol, target_port, responder_service, seen, seen_basis, trusted, has_payload, mesh_mtls, evidence_origin, outcome, combination
+-- reads: recorded, located, window_holder, set_overlap, set_trait, trust_domain
+-- returns: segment, record, turned, firm, off_wire, tunnel, initiator_set, initiator_name_set, initiator_address_set, initiator_identity_basis, responder_set, responder_name_set, responder_address_set, responder_identity_basis, protocol, target_port, responder_service, seen, seen_basis, trusted, has_payload, mesh_mtls, evidence_origin, outcome, combination
 -- one row per: segment, record
 -- A name wins over an address that nobody else held then; where the two name different holders both are candidates.
+-- Of a node's holders the one who declares the port wins over the node's name. Sets: `either:NAME+ADDRESS+LATER`, and
+-- `behind:SET` where a node's address may also stand for the pods it masquerades.
 WITH widened AS (
   SELECT segment, record,
-    max(CASE WHEN initiator THEN set_id END) AS initiator_window,
-    max(CASE WHEN NOT initiator THEN set_id END) AS responder_window
+    listagg(CASE WHEN initiator THEN set_id END, '+' ORDER BY set_id) AS initiator_window,
+    listagg(CASE WHEN NOT initiator THEN set_id END, '+' ORDER BY set_id) AS responder_window
   FROM window_holder GROUP BY segment, record
 ), chosen AS (
   SELECT l.segment, l.record, l.turned, l.firm, l.target_port, l.responder_service,
-    l.initiator_name_set, l.initiator_address_set, w.initiator_window,
-    l.responder_name_set, l.responder_address_set, w.responder_window,
-    CASE WHEN l.initiator_name_set IS NULL THEN l.initiator_address_set
-         WHEN l.initiator_address_basis NOT IN ('address', 'service', 'host_port') OR oi.name_set IS NOT NULL
-           THEN l.initiator_name_set
-         ELSE 'either:' || l.initiator_name_set || '+' || l.initiator_address_set END AS initiator_now,
-    CASE WHEN l.initiator_name_set IS NULL OR l.initiator_name_set = l.initiator_address_set
+    CASE WHEN l.initiator_name_set = 'unknown' AND w.initiator_window IS NOT NULL THEN NULL
+         ELSE l.initiator_name_set END AS initiator_name_set,
+    CASE WHEN l.initiator_name_set IS NULL OR (oi.name_set IS NULL AND l.initiator_address_basis = 'address')
+           THEN l.initiator_address_set END AS initiator_address_set,
+    w.initiator_window,
+    CASE WHEN l.initiator_name_set IS NULL
+           OR (l.initiator_name_set = l.initiator_address_set AND l.initiator_address_basis = 'address')
            THEN CASE WHEN l.initiator_known_until < f.first_seen THEN 'after_snapshot'
                      ELSE l.initiator_address_basis END
-         WHEN l.initiator_address_basis NOT IN ('address', 'service', 'host_port') OR oi.name_set IS NOT NULL
-           THEN 'name'
-         ELSE 'name_and_address' END AS initiator_identity_basis,
-    CASE WHEN l.responder_name_set IS NULL THEN l.responder_address_set
-         WHEN l.responder_address_basis NOT IN ('address', 'service', 'host_port') OR orr.name_set IS NOT NULL
-           THEN l.responder_name_set
-         ELSE 'either:' || l.responder_name_set || '+' || l.responder_address_set END AS responder_now,
-    CASE WHEN l.responder_name_set IS NULL OR l.responder_name_set = l.responder_address_set
+         WHEN oi.name_set IS NULL AND l.initiator_address_basis = 'address' THEN 'name_and_address'
+         WHEN l.initiator_name_set = 'unknown' AND w.initiator_window IS NULL THEN 'not_found'
+         ELSE 'name' END AS initiator_identity_basis,
+    CASE WHEN l.responder_name_set = 'unknown' AND w.responder_window IS NOT NULL THEN NULL
+         WHEN orr.name_set IS NOT NULL AND l.responder_address_basis = 'host_port' THEN NULL
+         ELSE l.responder_name_set END AS responder_name_set,
+    CASE WHEN l.responder_name_set IS NULL OR (orr.name_set IS NOT NULL AND l.responder_address_basis = 'host_port')
+           OR (orr.name_set IS NULL AND l.responder_address_basis IN ('address', 'service', 'host_port'))
+           THEN l.responder_address_set END AS responder_address_set,
+    w.responder_window,
+    CASE WHEN l.responder_name_set IS NULL
+           OR (l.responder_name_set = l.responder_address_set
+               AND l.responder_address_basis IN ('address', 'service', 'host_port'))
+           OR (orr.name_set IS NOT NULL AND l.responder_address_basis = 'host_port')
            THEN CASE WHEN l.responder_known_until < f.first_seen THEN 'after_snapshot'
                      ELSE l.responder_address_basis END
-         WHEN l.responder_address_basis NOT IN ('address', 'service', 'host_port') OR orr.name_set IS NOT NULL
-           THEN 'name'
-         ELSE 'name_and_address' END AS responder_identity_basis,
-    f.protocol, f.hop, f.source, f.reporter, f.action, f.connection_state, f.response_code,
+         WHEN orr.name_set IS NULL AND l.responder_address_basis IN ('address', 'service', 'host_port')
+           THEN 'name_and_address'
+         WHEN l.responder_name_set = 'unknown' AND w.responder_window IS NULL THEN 'not_found'
+         ELSE 'name' END AS responder_identity_basis,
+    f.protocol, f.source, f.reporter, f.action, f.connection_state, f.response_code,
+    CASE WHEN f.hop = 'pod_internal' THEN 'pod_internal'
+         WHEN f.hop = 'loopback' OR l.initiator_address_set = 'loopback' OR l.responder_address_set = 'loopback'
+           OR f.initiator_ip = f.responder_ip THEN 'loopback' END AS off_wire,
+    f.hop = 'outer_tunnel' AS tunnel,
     CASE WHEN f.source = 'pcap' AND f.hop <> 'wire' AND f.transport_seen = 'plaintext' THEN 'unknown'
          ELSE f.transport_seen END AS seen,
     CASE WHEN f.source = 'pcap' AND f.hop <> 'wire' AND f.transport_seen = 'plaintext' THEN 'not_on_wire'
          ELSE f.transport_seen_basis END AS seen_basis,
     coalesce(d.trust_domain IS NOT NULL, false) AS trusted,
     coalesce(f.mesh_mtls, 'unknown') AS mesh_mtls,
-    f.packets_sent, f.packets_received, f.payload_sent, f.payload_received
+    CASE WHEN l.turned THEN f.packets_received ELSE f.packets_sent END AS packets_sent,
+    CASE WHEN l.turned THEN f.packets_sent ELSE f.packets_received END AS packets_received,
+    f.payload_sent, f.payload_received
   FROM located l
   JOIN recorded f ON f.segment = l.segment AND f.record = l.record
   LEFT JOIN widened w ON w.segment = l.segment AND w.record = l.record
   LEFT JOIN set_overlap oi ON oi.name_set = l.initiator_name_set AND oi.address_set = l.initiator_address_set
   LEFT JOIN set_overlap orr ON orr.name_set = l.responder_name_set AND orr.address_set = l.responder_address_set
-  LEFT JOIN trust_domain d ON f.initiator_principal LIKE 'spiffe://%'
+  LEFT JOIN (SELECT DISTINCT trust_domain FROM trust_domain) d ON f.initiator_principal LIKE 'spiffe://%'
     AND d.trust_domain = split_part(f.initiator_principal, '/', 3)
-), decided AS (
+), joined AS (
   SELECT c.*,
-    c.hop IN ('loopback', 'pod_internal') OR c.initiator_now = 'loopback' OR c.responder_now = 'loopback' AS off_wire,
-    c.hop = 'outer_tunnel' AS tunnel,
-    CASE WHEN c.initiator_window IS NULL THEN c.initiator_now
-         ELSE 'either:' || c.initiator_now || '+' || c.initiator_window END AS initiator_set,
-    CASE WHEN c.responder_window IS NULL THEN c.responder_now
-         ELSE 'either:' || c.responder_now || '+' || c.responder_window END AS responder_set,
+    CASE WHEN c.initiator_window IS NULL AND (c.initiator_name_set IS NULL OR c.initiator_address_set IS NULL)
+           THEN coalesce(c.initiator_name_set, c.initiator_address_set)
+         ELSE 'either:' || coalesce(c.initiator_name_set, '') || '+' || coalesce(c.initiator_address_set, '') || '+'
+           || coalesce(c.initiator_window, '') END AS initiator_all,
+    CASE WHEN c.responder_window IS NULL AND (c.responder_name_set IS NULL OR c.responder_address_set IS NULL)
+           THEN coalesce(c.responder_name_set, c.responder_address_set)
+         ELSE 'either:' || coalesce(c.responder_name_set, '') || '+' || coalesce(c.responder_address_set, '') || '+'
+           || coalesce(c.responder_window, '') END AS responder_all,
     coalesce(c.payload_sent, 0) + coalesce(c.payload_received, 0) > 0 AS has_payload,
     CASE WHEN c.source = 'pcap' THEN 'tap'
          WHEN c.source = 'envoy' AND c.reporter = 'responder' THEN 'responder_proxy'
@@ -69,17 +86,29 @@ WITH widened AS (
       WHEN c.payload_sent > 0 AND c.payload_received > 0 THEN 'served'
       WHEN c.connection_state IN ('established', 'reset') THEN 'reached'
       WHEN c.packets_sent > 0 AND c.packets_received > 0 THEN 'reached'
+      WHEN c.connection_state IS NULL AND c.packets_received > 0 THEN 'reached'
       WHEN c.connection_state IS NULL AND c.packets_sent > 0 AND c.packets_received = 0 THEN 'attempted'
       ELSE 'unknown'
     END AS outcome
   FROM chosen c
+), decided AS (
+  SELECT j.*,
+    CASE WHEN (coalesce(ni.has_node, false) OR coalesce(ai.has_node, false))
+           AND NOT coalesce(nr.has_pod_address, false) AND NOT coalesce(ar.has_pod_address, false)
+           THEN 'behind:' || j.initiator_all ELSE j.initiator_all END AS initiator_set,
+    j.responder_all AS responder_set
+  FROM joined j
+  LEFT JOIN set_trait ni ON ni.set_id = j.initiator_name_set
+  LEFT JOIN set_trait ai ON ai.set_id = j.initiator_address_set
+  LEFT JOIN set_trait nr ON nr.set_id = j.responder_name_set
+  LEFT JOIN set_trait ar ON ar.set_id = j.responder_address_set
 )
 SELECT d.segment, d.record, d.turned, d.firm, d.off_wire, d.tunnel,
-  d.initiator_set, d.initiator_name_set, d.initiator_address_set, d.initiator_window, d.initiator_identity_basis,
-  d.responder_set, d.responder_name_set, d.responder_address_set, d.responder_window, d.responder_identity_basis,
+  d.initiator_set, d.initiator_name_set, d.initiator_address_set, d.initiator_identity_basis,
+  d.responder_set, d.responder_name_set, d.responder_address_set, d.responder_identity_basis,
   d.protocol, d.target_port, d.responder_service, d.seen, d.seen_basis, d.trusted, d.has_payload, d.mesh_mtls,
   d.evidence_origin, d.outcome,
-  CASE WHEN d.off_wire OR d.tunnel OR NOT d.firm OR d.responder_set = 'unknown'
+  CASE WHEN d.off_wire IS NOT NULL OR d.tunnel OR NOT d.firm OR d.responder_set = 'unknown'
          OR (d.target_port IS NULL AND d.protocol IN ('tcp', 'udp', 'sctp')) OR d.protocol IS NULL THEN NULL
        ELSE d.initiator_set || '>' || d.responder_set || '>' || d.protocol || '>'
          || coalesce(CAST(d.target_port AS VARCHAR), '-') || '>' || d.seen || '>' || d.seen_basis || '>'

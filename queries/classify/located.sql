@@ -3,6 +3,7 @@
 -- returns: segment, record, cluster, turned, firm, initiator_address_set, initiator_address_basis, initiator_known_until, initiator_name_set, responder_address_set, responder_address_basis, responder_known_until, responder_name_set, target_port, responder_service
 -- one row per: segment, record
 -- Each lookup finds at most one row: intervals are disjoint per key.
+-- The name set is `unknown` where the record names a pod that no snapshot knew then.
 WITH ends AS (
   SELECT f.segment, f.record, f.cluster, f.first_seen, f.protocol, f.initiator_basis,
     f.initiator_ip, f.initiator_port, f.responder_ip, f.responder_port,
@@ -25,16 +26,18 @@ WITH ends AS (
     CASE WHEN e.first_seen IS NULL THEN 'unknown' ELSE coalesce(ci.set_id, 'unknown') END AS i_class,
     CASE WHEN e.first_seen IS NULL THEN 'no_time' WHEN e.initiator_ip IS NULL THEN 'not_recorded'
          ELSE coalesce(ci.basis, 'not_found') END AS i_class_basis,
-    ni.set_id AS i_named, ni.known_until AS i_named_until,
+    coalesce(ni.set_id, CASE WHEN e.first_seen IS NOT NULL AND e.initiator_name NOT LIKE 'host:%' THEN 'unknown' END)
+      AS i_named,
     hr.set_id AS r_held, hr.known_until AS r_held_until,
     er.set_id AS r_served, er.known_until AS r_served_until, er.target_port AS r_target, er.service AS r_service,
     er.basis AS r_served_basis,
     CASE WHEN e.first_seen IS NULL THEN 'unknown' ELSE coalesce(cr.set_id, 'unknown') END AS r_class,
     CASE WHEN e.first_seen IS NULL THEN 'no_time' WHEN e.responder_ip IS NULL THEN 'not_recorded'
          ELSE coalesce(cr.basis, 'not_found') END AS r_class_basis,
-    nr.set_id AS r_named, nr.known_until AS r_named_until,
-    ei.set_id IS NOT NULL OR pi.port IS NOT NULL AS i_declared,
-    er.set_id IS NOT NULL OR pr.port IS NOT NULL AS r_declared
+    coalesce(nr.set_id, CASE WHEN e.first_seen IS NOT NULL AND e.responder_name NOT LIKE 'host:%' THEN 'unknown' END)
+      AS r_named,
+    ei.set_id IS NOT NULL OR pi.port_lo IS NOT NULL AS i_declared,
+    er.set_id IS NOT NULL OR pr.port_lo IS NOT NULL AS r_declared
   FROM ends e
   LEFT JOIN holding hi ON hi.cluster = e.cluster AND hi.address = e.initiator_ip
     AND e.first_seen >= hi.valid_from AND e.first_seen < hi.valid_to
@@ -50,8 +53,10 @@ WITH ends AS (
     AND e.first_seen >= nr.valid_from AND e.first_seen < nr.valid_to
   LEFT JOIN address_class ci ON ci.cluster = e.cluster AND ci.address = e.initiator_ip
   LEFT JOIN address_class cr ON cr.cluster = e.cluster AND cr.address = e.responder_ip
-  LEFT JOIN set_port pi ON pi.set_id = hi.set_id AND pi.protocol = e.protocol AND pi.port = e.initiator_port
-  LEFT JOIN set_port pr ON pr.set_id = hr.set_id AND pr.protocol = e.protocol AND pr.port = e.responder_port
+  LEFT JOIN set_port pi ON pi.set_id = hi.set_id AND pi.protocol = e.protocol
+    AND e.initiator_port BETWEEN pi.port_lo AND pi.port_hi
+  LEFT JOIN set_port pr ON pr.set_id = hr.set_id AND pr.protocol = e.protocol
+    AND e.responder_port BETWEEN pr.port_lo AND pr.port_hi
 ), directed AS (
   SELECT l.*,
     l.initiator_basis IN ('first_seen', 'known_port') AND l.i_declared AND NOT l.r_declared AS turned,
@@ -63,16 +68,15 @@ SELECT d.segment, d.record, d.cluster, d.turned, d.firm,
     AS initiator_address_set,
   CASE WHEN d.turned THEN CASE WHEN d.r_held IS NULL THEN d.r_class_basis ELSE 'address' END
        ELSE CASE WHEN d.i_held IS NULL THEN d.i_class_basis ELSE 'address' END END AS initiator_address_basis,
-  CASE WHEN d.turned THEN coalesce(d.r_held_until, d.r_named_until) ELSE coalesce(d.i_held_until, d.i_named_until) END
-    AS initiator_known_until,
+  CASE WHEN d.turned THEN d.r_held_until ELSE d.i_held_until END AS initiator_known_until,
   CASE WHEN d.turned THEN d.r_named ELSE d.i_named END AS initiator_name_set,
   CASE WHEN d.turned THEN coalesce(d.i_served, d.i_held, d.i_class) ELSE coalesce(d.r_served, d.r_held, d.r_class) END
     AS responder_address_set,
   CASE WHEN d.turned THEN coalesce(d.i_served_basis, CASE WHEN d.i_held IS NULL THEN d.i_class_basis ELSE 'address' END)
        ELSE coalesce(d.r_served_basis, CASE WHEN d.r_held IS NULL THEN d.r_class_basis ELSE 'address' END) END
     AS responder_address_basis,
-  CASE WHEN d.turned THEN coalesce(d.i_served_until, d.i_held_until, d.i_named_until)
-       ELSE coalesce(d.r_served_until, d.r_held_until, d.r_named_until) END AS responder_known_until,
+  CASE WHEN d.turned THEN CASE WHEN d.i_served IS NULL THEN d.i_held_until ELSE d.i_served_until END
+       ELSE CASE WHEN d.r_served IS NULL THEN d.r_held_until ELSE d.r_served_until END END AS responder_known_until,
   CASE WHEN d.turned THEN d.i_named ELSE d.r_named END AS responder_name_set,
   CASE WHEN d.turned THEN coalesce(d.i_target, d.initiator_port) ELSE coalesce(d.r_target, d.responder_port) END
     AS target_port,

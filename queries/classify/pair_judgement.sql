@@ -1,7 +1,8 @@
 -- says: The three answers and the verdict for each pair of candidates of a combination.
--- reads: combination, set_candidate, candidate, candidate_term, rule_grant, rule_match, mesh_mode, party_port
+-- reads: combination, set_candidate, candidate, candidate_term, party_component, rule, rule_grant, rule_match, mesh_mode, party_port
 -- returns: combination, initiator_party, responder_party, verdict, reason, rule_id, rule_status, transport_required, transport_status, transport, transport_basis, transport_grade
 -- one row per: combination, initiator_party, responder_party
+-- A Service whose pods are not known is nobody: what answers behind it may be anyone.
 WITH spoken AS (
   -- Combinations whose port some rule opens at the responder, whoever asks.
   SELECT DISTINCT c.combination, r.party_id AS responder_party
@@ -9,6 +10,7 @@ WITH spoken AS (
   JOIN set_candidate r ON r.set_id = c.responder_set
   JOIN candidate_term t ON t.party_id = r.party_id
   JOIN rule_grant g ON g.to_term = t.term
+  JOIN rule u ON u.rule_id = g.rule_id AND u.revoked_by IS NULL
   LEFT JOIN party_port pp ON pp.party_id = r.party_id AND pp.role = 'probe' AND pp.protocol = c.protocol
     AND pp.port = c.target_port
   WHERE t.term LIKE 'component:%' AND (g.protocol IS NULL OR g.protocol = c.protocol)
@@ -17,40 +19,45 @@ WITH spoken AS (
 ), pair AS (
   SELECT c.combination, c.seen, c.seen_basis, c.trusted, c.has_payload, c.mesh_mtls,
     i.party_id AS initiator_party, r.party_id AS responder_party,
-    pi.in_scope AS initiator_in_scope, pi.egress, pr.kind AS responder_kind, pr.in_scope, pr.component,
+    pi.kind AS initiator_kind, pi.in_scope AS initiator_in_scope, pi.egress, pr.kind AS responder_kind, pr.in_scope,
     coalesce(pr.in_mesh, false) AS in_mesh,
-    m.mode, coalesce(m.captured, false) AS captured,
+    m.mode, coalesce(m.captured, false) AS captured, coalesce(m.excluded, false) AS excluded,
+    -- Under DISABLE the sidecar passes TLS on to the app, so a handshake says nothing of the mesh.
+    coalesce(m.captured AND m.mode <> 'DISABLE', false) AS terminates,
     a.rule_id, a.kind AS rule_kind, a.transport AS rule_transport,
-    x.rule_id AS revoked_rule, s.combination IS NOT NULL AS port_spoken_of
+    x.rule_id AS revoked_rule, s.combination IS NOT NULL AS port_spoken_of,
+    k.party_id IS NOT NULL OR pr.component IS NOT NULL AS claimed
   FROM combination c
   JOIN set_candidate i ON i.set_id = c.initiator_set
   JOIN set_candidate r ON r.set_id = c.responder_set
   JOIN candidate pi ON pi.party_id = i.party_id
   JOIN candidate pr ON pr.party_id = r.party_id
-  LEFT JOIN mesh_mode m ON m.party_id = r.party_id AND m.port = c.target_port
+  LEFT JOIN mesh_mode m ON m.party_id = r.party_id AND m.protocol = c.protocol
+    AND coalesce(m.port, -1) = coalesce(c.target_port, -1)
   LEFT JOIN rule_match a ON a.combination = c.combination AND a.initiator_party = i.party_id
     AND a.responder_party = r.party_id AND a.place = 1 AND a.revoked_by IS NULL
   LEFT JOIN rule_match x ON x.combination = c.combination AND x.initiator_party = i.party_id
     AND x.responder_party = r.party_id AND x.place = 1 AND x.revoked_by IS NOT NULL
   LEFT JOIN spoken s ON s.combination = c.combination AND s.responder_party = r.party_id
+  LEFT JOIN (SELECT DISTINCT party_id FROM party_component) k ON k.party_id = r.party_id
 ), required AS (
   SELECT p.*,
     CASE WHEN p.seen = 'mtls' AND NOT p.trusted THEN 'tls'
-         WHEN p.seen = 'tls' AND p.seen_basis = 'istio_alpn' AND p.captured THEN 'mtls'
+         WHEN p.seen = 'tls' AND p.seen_basis = 'istio_alpn' AND p.terminates THEN 'mtls'
          WHEN p.seen = 'tls' AND p.seen_basis = 'outbound_sni' THEN 'mtls'
          ELSE p.seen END AS transport,
     CASE WHEN p.seen = 'mtls' AND NOT p.trusted THEN 'foreign_trust_domain'
-         WHEN p.seen = 'tls' AND p.seen_basis = 'istio_alpn' AND NOT p.captured THEN 'responder_not_in_mesh'
+         WHEN p.seen = 'tls' AND p.seen_basis = 'istio_alpn' AND NOT p.terminates THEN 'responder_not_in_mesh'
          ELSE p.seen_basis END AS transport_basis,
     CASE WHEN p.seen = 'unknown' THEN NULL
-         WHEN p.seen = 'tls' AND p.seen_basis = 'istio_alpn' AND p.captured THEN 'inferred'
+         WHEN p.seen = 'tls' AND p.seen_basis = 'istio_alpn' AND p.terminates THEN 'inferred'
          WHEN p.seen = 'tls' AND p.seen_basis = 'outbound_sni' THEN 'inferred'
          ELSE 'proven' END AS transport_grade,
-    p.rule_id IS NOT NULL OR p.in_scope OR p.in_mesh AS concerns,
+    p.rule_id IS NOT NULL OR p.in_scope OR p.in_mesh OR p.responder_kind = 'service' AS concerns,
     CASE
       WHEN p.rule_transport IN ('mtls', 'tls', 'plaintext_ok') THEN p.rule_transport
       WHEN p.responder_kind IN ('unknown', 'service') OR p.mode IS NULL OR p.mode = 'unknown' THEN 'unknown'
-      WHEN p.in_mesh AND NOT p.captured THEN 'plaintext_ok'
+      WHEN p.excluded THEN 'plaintext_ok'
       WHEN p.captured AND p.mode = 'STRICT' THEN 'mtls'
       ELSE 'none'
     END AS transport_required
@@ -79,6 +86,7 @@ WITH spoken AS (
                THEN CASE WHEN c.transport_required = 'mtls' THEN 'plaintext' ELSE 'unexpected' END
              WHEN c.transport_status = 'not_mutual' THEN 'unexpected'
              ELSE 'expected' END
+      WHEN c.initiator_kind = 'service' OR c.responder_kind = 'service' THEN 'unknown'
       WHEN c.in_scope THEN 'unexpected'
       WHEN c.initiator_in_scope AND c.egress IN ('closed', 'rules') THEN 'unexpected'
       WHEN c.initiator_in_scope AND c.egress = 'open' THEN 'expected'
@@ -90,9 +98,11 @@ WITH spoken AS (
                THEN CASE WHEN c.transport_required = 'mtls' THEN 'mtls_violated' ELSE 'tls_missing' END
              WHEN c.transport_status = 'not_mutual' THEN 'not_mutual'
              ELSE 'allowed' END
+      WHEN c.initiator_kind = 'service' THEN 'initiator_unknown'
+      WHEN c.responder_kind = 'service' THEN 'responder_unknown'
       WHEN c.in_scope THEN
         CASE WHEN c.revoked_rule IS NOT NULL THEN 'documented_in_error'
-             WHEN c.component IS NULL THEN 'unclaimed_workload'
+             WHEN NOT c.claimed THEN 'unclaimed_workload'
              WHEN c.port_spoken_of THEN 'source_not_documented'
              ELSE 'port_not_documented' END
       WHEN c.initiator_in_scope AND c.egress IN ('closed', 'rules') THEN 'egress_not_allowed'
@@ -102,6 +112,7 @@ WITH spoken AS (
     END AS reason,
     CASE
       WHEN c.rule_id IS NOT NULL THEN c.rule_kind
+      WHEN c.initiator_kind = 'service' OR c.responder_kind = 'service' THEN 'undecided'
       WHEN c.in_scope THEN 'none'
       WHEN c.initiator_in_scope AND c.egress IN ('closed', 'rules') THEN 'none'
       WHEN c.initiator_in_scope AND c.egress = 'open' THEN 'documented'

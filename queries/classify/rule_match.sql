@@ -1,15 +1,13 @@
 -- says: Every rule that speaks of a combination's candidates, best first, revoked ones last.
--- reads: combination, set_candidate, candidate, candidate_term, rule_grant, rule, party_port
+-- reads: combination, set_term, candidate, rule_grant, rule, party_port
 -- returns: combination, initiator_party, responder_party, rule_id, kind, transport, revoked_by, place
 -- one row per: combination, initiator_party, responder_party, rule_id
 WITH pair AS (
   SELECT c.combination, c.protocol, c.target_port, i.party_id AS initiator_party, r.party_id AS responder_party,
-    pi.node AS initiator_node, pi.kind AS initiator_kind, pr.node AS responder_node, pr.kind AS responder_kind
+    i.node AS initiator_node, r.node AS responder_node, i.term AS from_term, r.term AS to_term
   FROM combination c
-  JOIN set_candidate i ON i.set_id = c.initiator_set
-  JOIN set_candidate r ON r.set_id = c.responder_set
-  JOIN candidate pi ON pi.party_id = i.party_id
-  JOIN candidate pr ON pr.party_id = r.party_id
+  JOIN set_term i ON i.set_id = c.initiator_set
+  JOIN set_term r ON r.set_id = c.responder_set
 ), granted AS (
   SELECT p.combination, p.initiator_party, p.responder_party, u.rule_id, u.kind, u.transport, u.revoked_by,
     CASE WHEN u.revoked_by IS NULL THEN 0 ELSE 1 END AS revoked,
@@ -20,16 +18,16 @@ WITH pair AS (
     CASE WHEN g.port_lo = g.port_hi THEN 0 ELSE 1 END AS port_place,
     CASE u.transport WHEN 'mtls' THEN 0 WHEN 'tls' THEN 1 WHEN 'unspecified' THEN 2 ELSE 3 END AS strict_place
   FROM pair p
-  JOIN candidate_term ti ON ti.party_id = p.initiator_party
-  JOIN candidate_term tr ON tr.party_id = p.responder_party
-  JOIN rule_grant g ON g.from_term = ti.term AND g.to_term = tr.term
+  JOIN rule_grant g ON g.from_term = p.from_term AND g.to_term = p.to_term
   JOIN rule u ON u.rule_id = g.rule_id
+  JOIN candidate ci ON ci.party_id = p.initiator_party
+  JOIN candidate cr ON cr.party_id = p.responder_party
   LEFT JOIN party_port pp ON pp.party_id = p.responder_party AND pp.role = 'probe' AND pp.protocol = p.protocol
     AND pp.port = p.target_port
   WHERE (g.protocol IS NULL OR g.protocol = p.protocol)
     AND (g.port_lo IS NULL OR p.target_port BETWEEN g.port_lo AND g.port_hi)
     AND (g.port_class IS NULL OR pp.port IS NOT NULL)
-    AND (g.from_term <> 'own_node' OR p.initiator_kind = 'unknown' OR p.responder_kind = 'unknown'
+    AND (g.from_term <> 'own_node' OR ci.kind = 'unknown' OR cr.kind = 'unknown'
          OR p.initiator_node = p.responder_node)
 ), best AS (
   SELECT g.*, row_number() OVER (

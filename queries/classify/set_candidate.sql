@@ -1,5 +1,5 @@
 -- says: Who is in every set of candidates a flow's end may stand for.
--- reads: set_member, candidate, identified
+-- reads: set_member, candidate, party, identified, window_holder
 -- returns: set_id, party_id
 -- one row per: set_id, party_id
 WITH known AS (
@@ -9,17 +9,32 @@ WITH known AS (
   UNION ALL
   SELECT party_id, party_id FROM candidate
   WHERE party_id IN ('external', 'loopback', 'link_local') OR party_id LIKE 'range:%'
+), side AS (
+  SELECT segment, record, true AS initiator, initiator_set AS set_id, initiator_name_set AS name_set,
+    initiator_address_set AS address_set
+  FROM identified WHERE initiator_set LIKE '%:%'
+  UNION ALL
+  SELECT segment, record, false, responder_set, responder_name_set, responder_address_set
+  FROM identified WHERE responder_set LIKE '%:%'
 ), part AS (
-  SELECT initiator_set AS set_id, initiator_name_set AS part FROM identified WHERE initiator_set LIKE 'either:%'
-  UNION SELECT initiator_set, initiator_window FROM identified WHERE initiator_set LIKE 'either:%'
-  UNION SELECT initiator_set, initiator_address_set FROM identified
-        WHERE initiator_set LIKE 'either:%' AND (initiator_name_set IS NULL OR initiator_identity_basis = 'name_and_address')
-  UNION SELECT responder_set, responder_name_set FROM identified WHERE responder_set LIKE 'either:%'
-  UNION SELECT responder_set, responder_window FROM identified WHERE responder_set LIKE 'either:%'
-  UNION SELECT responder_set, responder_address_set FROM identified
-        WHERE responder_set LIKE 'either:%' AND (responder_name_set IS NULL OR responder_identity_basis = 'name_and_address')
+  SELECT set_id, name_set AS part FROM side
+  UNION
+  SELECT set_id, address_set FROM side
+  UNION
+  SELECT s.set_id, w.set_id FROM side s
+  JOIN window_holder w ON w.segment = s.segment AND w.record = s.record AND w.initiator = s.initiator
+), told AS (
+  SELECT set_id, party_id FROM known
+  UNION
+  SELECT p.set_id, k.party_id FROM part p JOIN known k ON k.set_id = p.part
+), masquerading AS (
+  SELECT t.set_id, n.cluster, n.node
+  FROM told t JOIN candidate n ON n.party_id = t.party_id
+  WHERE t.set_id LIKE 'behind:%' AND n.kind = 'node'
 )
-SELECT set_id, party_id FROM known
+SELECT set_id, party_id FROM told
 UNION
-SELECT p.set_id, k.party_id FROM part p JOIN known k ON k.set_id = p.part
+SELECT m.set_id, p.party_id
+FROM masquerading m
+JOIN party p ON p.cluster = m.cluster AND p.node = m.node AND p.kind = 'pod' AND NOT coalesce(p.host_network, false)
 ORDER BY 1, 2
