@@ -2,7 +2,7 @@
 -- reads: edge
 -- params: initiator, responder, port
 -- returns: flow_ids
--- one row per: edge
+-- one row per: flow_ids
 SELECT flow_ids
 FROM edge
 WHERE initiator = $initiator AND responder = $responder AND port = $port

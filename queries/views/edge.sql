@@ -1,7 +1,7 @@
 -- says: Exchanges grouped by who, to whom, on which port and with what result: one line of a report.
 -- reads: reported
--- returns: initiator, responder, initiator_kind, initiator_namespace, initiator_workload, responder_kind, responder_namespace, responder_workload, port, protocol, verdict, reason, rule_id, rule_status, transport_required, transport_status, transport, outcome, exchanges, flows, bytes, first_seen, last_seen, sources, flow_ids
--- one row per: initiator, responder, port, protocol, verdict, reason, rule_id, rule_status, transport_required, transport_status, transport, outcome
+-- returns: cluster, initiator, responder, initiator_kind, initiator_namespace, initiator_workload, responder_kind, responder_namespace, responder_workload, port, protocol, verdict, reason, rule_id, rule_status, transport_required, transport_status, transport, outcome, exchanges, flows, bytes, first_seen, last_seen, sources, flow_ids
+-- one row per: cluster, initiator, responder, initiator_kind, initiator_namespace, responder_kind, responder_namespace, port, protocol, verdict, reason, rule_id, rule_status, transport_required, transport_status, transport, outcome
 -- `flow_ids` holds the first exchanges' ids, at most twenty.
 WITH named AS (
   SELECT x.*,
@@ -14,22 +14,22 @@ WITH named AS (
   FROM reported x
 ), ranked AS (
   SELECT n.*, row_number() OVER (
-    PARTITION BY n.initiator, n.responder, n.target_port, n.protocol, n.exchange_verdict, n.reason, n.rule_id,
-      n.rule_status, n.transport_required, n.transport_status, n.transport, n.outcome
+    PARTITION BY n.cluster, n.initiator, n.responder, n.initiator_kind, n.initiator_namespace, n.initiator_workload,
+      n.responder_kind, n.responder_namespace, n.responder_workload, n.target_port, n.protocol, n.exchange_verdict,
+      n.reason, n.rule_id, n.rule_status, n.transport_required, n.transport_status, n.transport, n.outcome
     ORDER BY n.first_seen NULLS LAST, n.exchange_id) AS place
   FROM named n
 )
-SELECT r.initiator, r.responder, min(r.initiator_kind) AS initiator_kind,
-  min(r.initiator_namespace) AS initiator_namespace, min(r.initiator_workload) AS initiator_workload,
-  min(r.responder_kind) AS responder_kind, min(r.responder_namespace) AS responder_namespace,
-  min(r.responder_workload) AS responder_workload, r.target_port AS port, r.protocol, r.exchange_verdict AS verdict,
-  r.reason, r.rule_id, r.rule_status, r.transport_required, r.transport_status, r.transport, r.outcome,
-  count(*) AS exchanges, CAST(sum(r.flows) AS BIGINT) AS flows, CAST(sum(r.bytes) AS BIGINT) AS bytes,
-  min(r.first_seen) AS first_seen, max(r.last_seen) AS last_seen,
+SELECT r.cluster, r.initiator, r.responder, r.initiator_kind, r.initiator_namespace, r.initiator_workload,
+  r.responder_kind, r.responder_namespace, r.responder_workload, r.target_port AS port, r.protocol,
+  r.exchange_verdict AS verdict, r.reason, r.rule_id, r.rule_status, r.transport_required, r.transport_status,
+  r.transport, r.outcome, count(*) AS exchanges, CAST(sum(r.flows) AS BIGINT) AS flows,
+  CAST(sum(r.bytes) AS BIGINT) AS bytes, min(r.first_seen) AS first_seen, max(r.last_seen) AS last_seen,
   substr(max(CASE WHEN r.sources LIKE '%calico%' THEN ',calico' ELSE '' END)
     || max(CASE WHEN r.sources LIKE '%envoy%' THEN ',envoy' ELSE '' END)
     || max(CASE WHEN r.sources LIKE '%pcap%' THEN ',pcap' ELSE '' END), 2) AS sources,
   '["' || listagg(CASE WHEN r.place <= 20 THEN r.exchange_id END, '","' ORDER BY r.place) || '"]' AS flow_ids
 FROM ranked r
-GROUP BY r.initiator, r.responder, r.target_port, r.protocol, r.exchange_verdict, r.reason, r.rule_id, r.rule_status,
-  r.transport_required, r.transport_status, r.transport, r.outcome
+GROUP BY r.cluster, r.initiator, r.responder, r.initiator_kind, r.initiator_namespace, r.initiator_workload,
+  r.responder_kind, r.responder_namespace, r.responder_workload, r.target_port, r.protocol, r.exchange_verdict, r.reason,
+  r.rule_id, r.rule_status, r.transport_required, r.transport_status, r.transport, r.outcome

@@ -1,82 +1,135 @@
 -- says: Conversations: rows of several sources that share the wire 5-tuple and overlap in time are one.
--- reads: flow, verdict
--- returns: exchange_id, exchange_verdict, reason, rule_id, rule_status, transport_required, transport_status, transport, outcome, cluster, protocol, initiator_kind, initiator_namespace, initiator_workload, initiator_component, initiator_ip, responder_kind, responder_namespace, responder_workload, responder_component, responder_ip, target_port, first_seen, last_seen, flows, connections, bytes, sources, flow_ids
+-- reads: flow, verdict, exchange_flow
+-- returns: exchange_id, exchange_verdict, reason, rule_id, rule_status, transport_required, transport_status, transport, outcome, cluster, protocol, initiator_kind, initiator_namespace, initiator_workload, initiator_component, initiator_ip, responder_kind, responder_namespace, responder_workload, responder_component, responder_ip, target_port, first_seen, last_seen, flows, connections, bytes, violations, sources, flow_ids
 -- one row per: exchange_id
--- cannot tell: rows without both ports (aggregated logs) are an exchange of their own.
--- A row without the whole 5-tuple or without a time is joined with nothing; evidence moves along that key only.
-WITH row_key AS (
-  SELECT f.flow_id, f.first_seen,
-    -- Logs are coarser than packets: Envoy cuts begin and duration to milliseconds, Calico to seconds.
-    f.last_seen + CASE f.source WHEN 'envoy' THEN INTERVAL '2' MILLISECOND WHEN 'calico' THEN INTERVAL '1' SECOND
-                                ELSE INTERVAL '0' SECOND END AS until,
-    CASE WHEN f.first_seen IS NULL OR f.protocol IS NULL OR f.initiator_ip IS NULL OR f.initiator_port IS NULL
-           OR f.responder_ip IS NULL OR f.responder_port IS NULL THEN f.flow_id
-         ELSE f.cluster || ' ' || f.protocol || ' '
-           || least(f.initiator_ip || ' ' || CAST(f.initiator_port AS VARCHAR),
-                    f.responder_ip || ' ' || CAST(f.responder_port AS VARCHAR)) || ' '
-           || greatest(f.initiator_ip || ' ' || CAST(f.initiator_port AS VARCHAR),
-                       f.responder_ip || ' ' || CAST(f.responder_port AS VARCHAR)) END AS tuple
-  FROM flow f
-), begun AS (
-  SELECT k.flow_id, k.tuple, k.first_seen,
-    CASE WHEN k.first_seen <= max(k.until) OVER (PARTITION BY k.tuple ORDER BY k.first_seen, k.flow_id
-                                                 ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
-         THEN 0 ELSE 1 END AS begins
-  FROM row_key k
-), counted AS (
-  SELECT b.flow_id, b.tuple,
-    sum(b.begins) OVER (PARTITION BY b.tuple ORDER BY b.first_seen, b.flow_id) AS nth
-  FROM begun b
-), member AS (
-  SELECT c.tuple, c.nth, f.flow_id, f.source, f.first_seen, f.last_seen, f.cluster, f.protocol, f.action, f.outcome,
+-- cannot tell: what rows without a whole 5-tuple say of others; such rows are exchanges of their own (see exchange_flow).
+-- The firmest row says who, which rule and what is required; what was seen of the transport is taken from all rows.
+-- `violations` counts the rows that say a requirement was violated, also where others contradict them.
+WITH member AS (
+  SELECT e.exchange_id, f.flow_id, f.source, f.segment, f.reporter, f.first_seen,
+    coalesce(f.last_seen, f.first_seen) AS last_seen, f.cluster, f.protocol, f.outcome,
     f.initiator_kind, f.initiator_namespace, f.initiator_workload, f.initiator_component, f.initiator_ip,
     f.responder_kind, f.responder_namespace, f.responder_workload, f.responder_component, f.responder_ip,
-    f.target_port, f.transport, coalesce(f.bytes_sent, 0) + coalesce(f.bytes_received, 0) AS bytes, f.connections,
+    f.target_port, coalesce(f.connections, 1) AS connections,
+    CASE WHEN f.bytes_sent IS NOT NULL OR f.bytes_received IS NOT NULL
+         THEN coalesce(f.bytes_sent, 0) + coalesce(f.bytes_received, 0) END AS bytes,
+    f.transport, f.transport_basis, f.transport_grade,
     v.verdict, v.reason, v.rule_id, v.rule_status, v.transport_required, v.transport_status,
-    row_number() OVER (PARTITION BY c.tuple, c.nth
-      ORDER BY CASE v.verdict WHEN 'unexpected' THEN 0 WHEN 'plaintext' THEN 1 WHEN 'expected' THEN 2
-                              WHEN 'out_of_scope' THEN 3 ELSE 4 END,
-        CASE v.transport_status WHEN 'violated' THEN 0 WHEN 'not_mutual' THEN 1 WHEN 'met' THEN 2
-                                WHEN 'met_inferred' THEN 3 ELSE 4 END,
-        f.flow_id) AS place
-  FROM counted c
-  JOIN flow f ON f.flow_id = c.flow_id
-  JOIN verdict v ON v.flow_id = c.flow_id
-), told AS (
-  SELECT m.tuple, m.nth, min(m.flow_id) AS exchange_id, min(m.first_seen) AS first_seen,
-    max(m.last_seen) AS last_seen, count(*) AS flows, max(coalesce(m.connections, 1)) AS connections,
-    max(m.bytes) AS bytes,
-    max(CASE WHEN m.source = 'pcap' THEN 1 ELSE 0 END) AS from_pcap,
-    max(CASE WHEN m.source = 'calico' THEN 1 ELSE 0 END) AS from_calico,
-    max(CASE WHEN m.source = 'envoy' THEN 1 ELSE 0 END) AS from_envoy,
-    max(CASE WHEN m.transport_status = 'violated' THEN 1 ELSE 0 END) AS violated,
-    max(CASE WHEN m.transport_status = 'not_mutual' THEN 1 ELSE 0 END) AS not_mutual,
-    max(CASE WHEN m.transport_status IN ('met', 'met_inferred') THEN 1 ELSE 0 END) AS met,
-    max(CASE WHEN m.rule_status IN ('documented', 'infrastructure', 'amended', 'accepted') THEN 1 ELSE 0 END)
-      AS allowed,
-    max(CASE WHEN m.rule_status = 'none' THEN 1 ELSE 0 END) AS not_allowed,
-    min(CASE m.outcome WHEN 'blocked' THEN 0 WHEN 'blocked_l7' THEN 1 WHEN 'served' THEN 2 WHEN 'refused' THEN 3
-                       WHEN 'reached' THEN 4 WHEN 'attempted' THEN 5 ELSE 6 END) AS outcome_place,
-    '["' || listagg(CASE WHEN m.place <= 20 THEN m.flow_id END, '","' ORDER BY m.flow_id) || '"]' AS flow_ids
+    CASE WHEN v.verdict IN ('expected', 'plaintext') OR v.reason IN ('not_mutual', 'tls_missing') THEN 'allowed'
+         WHEN v.verdict = 'unexpected' THEN 'not_allowed'
+         WHEN v.verdict = 'out_of_scope' THEN 'unmodelled' END AS answer,
+    -- A guess of who opened yields to a row that knows.
+    e.joined_by = 'wire' AND f.initiator_basis IN ('first_seen', 'known_port')
+      AND count(CASE WHEN f.initiator_basis NOT IN ('first_seen', 'known_port') THEN 1 END) OVER (
+        PARTITION BY e.exchange_id) > 0
+      AND count(CASE WHEN f.initiator_basis NOT IN ('first_seen', 'known_port') THEN 1 END) OVER (
+        PARTITION BY e.exchange_id, f.initiator_ip, f.initiator_port) = 0 AS overruled
+  FROM exchange_flow e
+  JOIN flow f ON f.flow_id = e.flow_id
+  JOIN verdict v ON v.flow_id = e.flow_id
+), witness AS (
+  SELECT m.*,
+    CASE WHEN m.transport = 'plaintext' THEN 1 ELSE 0 END AS clear,
+    CASE WHEN m.transport_status = 'violated' AND NOT m.overruled THEN 1 ELSE 0 END AS violated,
+    CASE WHEN m.transport IN ('tls', 'mtls') THEN 1 ELSE 0 END AS encrypted,
+    CASE WHEN m.transport = 'tls' AND m.transport_basis IN ('certificate_withheld', 'peer_empty') THEN 1 ELSE 0 END
+      AS one_way,
+    CASE WHEN m.transport = 'mtls' AND m.transport_grade = 'proven' THEN 1 ELSE 0 END AS mutual,
+    -- Inferred from what ran at the responder, so it needs the right one.
+    CASE WHEN m.transport = 'mtls' AND m.transport_grade = 'inferred' AND NOT m.overruled THEN 1 ELSE 0 END
+      AS mutual_inferred,
+    row_number() OVER (PARTITION BY m.exchange_id
+      ORDER BY CASE WHEN m.overruled THEN 1 ELSE 0 END,
+        CASE m.verdict WHEN 'unexpected' THEN 0 WHEN 'plaintext' THEN 1 WHEN 'expected' THEN 2
+                       WHEN 'out_of_scope' THEN 3 ELSE 4 END,
+        CASE m.transport_required WHEN 'mtls' THEN 0 WHEN 'tls' THEN 1 WHEN 'plaintext_ok' THEN 2 WHEN 'none' THEN 3
+                                  ELSE 4 END,
+        m.flow_id) AS place
   FROM member m
-  GROUP BY m.tuple, m.nth
+), voice AS (
+  -- What one reporter told in one input: only within it may rows be added up.
+  SELECT w.exchange_id, sum(w.bytes) AS bytes,
+    sum(CASE WHEN w.encrypted = 1 THEN w.connections ELSE 0 END) AS encrypted_connections,
+    sum(CASE WHEN w.mutual = 1 OR w.mutual_inferred = 1 THEN w.connections ELSE 0 END) AS mutual_connections
+  FROM witness w
+  GROUP BY w.exchange_id, w.source, w.reporter, w.segment
+), heard AS (
+  SELECT o.exchange_id, CAST(max(o.bytes) AS BIGINT) AS bytes, max(o.encrypted_connections) AS encrypted_connections,
+    max(o.mutual_connections) AS mutual_connections
+  FROM voice o
+  GROUP BY o.exchange_id
+), told AS (
+  SELECT w.exchange_id, min(w.first_seen) AS first_seen, max(w.last_seen) AS last_seen, count(*) AS flows,
+    max(w.connections) AS connections, listagg(DISTINCT w.source, ',' ORDER BY w.source) AS sources,
+    max(w.clear) AS clear, max(w.violated) AS violated, max(w.encrypted) AS encrypted, max(w.one_way) AS one_way,
+    max(w.mutual) AS mutual, max(w.mutual_inferred) AS mutual_inferred,
+    sum(CASE WHEN w.clear = 1 OR w.violated = 1 THEN 1 ELSE 0 END) AS told_clear,
+    max(CASE WHEN w.transport = 'none' THEN 1 ELSE 0 END) AS no_payload,
+    count(DISTINCT CASE WHEN NOT w.overruled THEN w.answer END) AS answers,
+    -- A denial is the whole story unless payload is proven to have passed: by packets or a client's proxy for a denial
+    -- at layer 3, by the denying proxy itself for one at layer 7, whose refusal is payload too.
+    min(CASE WHEN w.outcome = 'served' AND w.source = 'envoy' AND w.reporter = 'responder' THEN 0
+             WHEN w.outcome = 'blocked_l7' THEN 1 WHEN w.outcome = 'served' THEN 2 WHEN w.outcome = 'blocked' THEN 3
+             WHEN w.outcome = 'refused' THEN 4 WHEN w.outcome = 'reached' THEN 5 WHEN w.outcome = 'attempted' THEN 6
+             ELSE 7 END) AS outcome_place,
+    '["' || listagg(CASE WHEN w.place <= 20 THEN w.flow_id END, '","' ORDER BY w.flow_id) || '"]' AS flow_ids
+  FROM witness w
+  GROUP BY w.exchange_id
 ), weighed AS (
-  SELECT t.*, t.violated + t.met + t.not_mutual > 1 OR t.allowed + t.not_allowed > 1 AS disputed FROM told t
+  SELECT t.exchange_id, t.first_seen, t.last_seen, t.flows, t.connections, h.bytes, t.sources, t.flow_ids, t.outcome_place,
+    r.verdict, r.reason, r.rule_id, r.rule_status, r.transport_required, r.transport_status, r.answer,
+    r.cluster, r.protocol, r.initiator_kind, r.initiator_namespace, r.initiator_workload, r.initiator_component,
+    r.initiator_ip, r.responder_kind, r.responder_namespace, r.responder_workload, r.responder_component, r.responder_ip,
+    r.target_port, t.encrypted, t.one_way, t.mutual, t.no_payload, t.clear,
+    coalesce(r.transport_required IN ('mtls', 'tls'), false) AS required,
+    CASE WHEN t.violated = 1 OR r.transport_required IN ('mtls', 'tls') THEN t.told_clear ELSE 0 END AS violations,
+    t.answers > 1 AS answers_differ,
+    greatest(t.clear, t.violated) + greatest(t.mutual, t.mutual_inferred) + t.one_way > 1
+      OR t.clear + t.encrypted > 1 AS transports_differ,
+    h.encrypted_connections >= t.connections AS all_encrypted, h.mutual_connections >= t.connections AS all_mutual
+  FROM told t
+  JOIN heard h ON h.exchange_id = t.exchange_id
+  JOIN witness r ON r.exchange_id = t.exchange_id AND r.place = 1
+), compared AS (
+  SELECT w.*,
+    CASE
+      WHEN w.answers_differ OR (w.required AND w.transports_differ) OR (NOT w.required AND w.violations > 0) THEN 'disputed'
+      WHEN NOT w.required THEN w.transport_status
+      WHEN w.violations > 0 THEN 'violated'
+      WHEN w.transport_required = 'mtls' AND w.one_way = 1 THEN 'not_mutual'
+      -- A row that stands for several connections is verified when as many are.
+      WHEN w.transport_required = 'tls' THEN CASE WHEN w.all_encrypted THEN 'met' ELSE 'unverified' END
+      WHEN NOT w.all_mutual THEN 'unverified'
+      WHEN w.mutual = 1 THEN 'met'
+      ELSE 'met_inferred'
+    END AS status
+  FROM weighed w
 )
-SELECT w.exchange_id,
-  CASE WHEN w.disputed THEN 'unknown' ELSE m.verdict END AS exchange_verdict,
-  CASE WHEN w.disputed THEN 'sources_disagree' ELSE m.reason END AS reason,
-  m.rule_id, m.rule_status, m.transport_required,
-  CASE WHEN w.disputed THEN 'disputed' ELSE m.transport_status END AS transport_status,
-  m.transport,
-  CASE w.outcome_place WHEN 0 THEN 'blocked' WHEN 1 THEN 'blocked_l7' WHEN 2 THEN 'served' WHEN 3 THEN 'refused'
-                       WHEN 4 THEN 'reached' WHEN 5 THEN 'attempted' ELSE 'unknown' END AS outcome,
-  m.cluster, m.protocol,
-  m.initiator_kind, m.initiator_namespace, m.initiator_workload, m.initiator_component, m.initiator_ip,
-  m.responder_kind, m.responder_namespace, m.responder_workload, m.responder_component, m.responder_ip,
-  m.target_port, w.first_seen, w.last_seen, w.flows, w.connections, w.bytes,
-  substr(CASE WHEN w.from_calico = 1 THEN ',calico' ELSE '' END || CASE WHEN w.from_envoy = 1 THEN ',envoy' ELSE '' END
-    || CASE WHEN w.from_pcap = 1 THEN ',pcap' ELSE '' END, 2) AS sources,
-  w.flow_ids
-FROM weighed w
-JOIN member m ON m.tuple = w.tuple AND m.nth = w.nth AND m.place = 1
+SELECT c.exchange_id,
+  CASE WHEN c.status = 'disputed' THEN 'unknown'
+       WHEN c.answer = 'allowed' AND c.status = 'violated' AND c.transport_required = 'mtls' THEN 'plaintext'
+       WHEN c.answer = 'allowed' AND c.status IN ('violated', 'not_mutual') THEN 'unexpected'
+       ELSE c.verdict END AS exchange_verdict,
+  CASE WHEN c.status = 'disputed' THEN 'sources_disagree'
+       WHEN c.answer = 'allowed' AND c.status = 'violated'
+         THEN CASE c.transport_required WHEN 'mtls' THEN 'mtls_violated' ELSE 'tls_missing' END
+       WHEN c.answer = 'allowed' AND c.status = 'not_mutual' THEN 'not_mutual'
+       ELSE c.reason END AS reason,
+  CASE WHEN NOT c.answers_differ THEN c.rule_id END AS rule_id,
+  CASE WHEN c.answers_differ THEN 'undecided' ELSE c.rule_status END AS rule_status,
+  CASE WHEN c.answers_differ THEN 'unknown' ELSE c.transport_required END AS transport_required,
+  c.status AS transport_status,
+  CASE WHEN c.transports_differ THEN 'unknown'
+       WHEN c.clear = 1 THEN 'plaintext'
+       WHEN c.all_mutual THEN 'mtls'
+       WHEN c.all_encrypted THEN 'tls'
+       WHEN c.encrypted = 0 AND c.no_payload = 1 THEN 'none'
+       ELSE 'unknown' END AS transport,
+  CASE c.outcome_place WHEN 0 THEN 'served' WHEN 1 THEN 'blocked_l7' WHEN 2 THEN 'served' WHEN 3 THEN 'blocked'
+                       WHEN 4 THEN 'refused' WHEN 5 THEN 'reached' WHEN 6 THEN 'attempted' ELSE 'unknown' END AS outcome,
+  c.cluster, c.protocol,
+  c.initiator_kind, c.initiator_namespace, c.initiator_workload, c.initiator_component, c.initiator_ip,
+  c.responder_kind, c.responder_namespace, c.responder_workload, c.responder_component, c.responder_ip,
+  c.target_port, c.first_seen, c.last_seen, c.flows, c.connections, c.bytes, CAST(c.violations AS BIGINT) AS violations,
+  c.sources, c.flow_ids
+FROM compared c
