@@ -1,6 +1,6 @@
 -- says: Both ends of each flow as one set of candidates each, and what the record alone proves.
--- reads: recorded, located, window_holder, set_overlap, set_trait, trust_domain
--- returns: segment, record, turned, firm, off_wire, tunnel, initiator_set, initiator_name_set, initiator_address_set, initiator_identity_basis, responder_set, responder_name_set, responder_address_set, responder_identity_basis, protocol, target_port, responder_service, seen, seen_basis, trusted, has_payload, mesh_mtls, evidence_origin, outcome, combination
+-- reads: recorded, located, window_holder, set_overlap, set_trait, set_account, trust_domain
+-- returns: segment, record, turned, firm, off_wire, tunnel, contradicted, initiator_set, initiator_name_set, initiator_address_set, initiator_identity_basis, responder_set, responder_name_set, responder_address_set, responder_identity_basis, protocol, target_port, responder_service, seen, seen_basis, trusted, has_payload, mesh_mtls, evidence_origin, outcome, combination
 -- one row per: segment, record
 -- A name wins over an address that nobody else held then; where the two name different holders both are candidates.
 -- Of a node's holders the one who declares the port wins over the node's name. Sets: `either:NAME+ADDRESS+LATER`, and
@@ -45,12 +45,16 @@ WITH widened AS (
     CASE WHEN f.hop = 'pod_internal' THEN 'pod_internal'
          WHEN f.hop = 'loopback' OR l.initiator_address_set = 'loopback' OR l.responder_address_set = 'loopback'
            OR f.initiator_ip = f.responder_ip THEN 'loopback' END AS off_wire,
-    f.hop = 'outer_tunnel' AS tunnel,
+    f.hop = 'outer_tunnel' AS outer_tunnel,
     CASE WHEN f.source = 'pcap' AND f.hop <> 'wire' AND f.transport_seen = 'plaintext' THEN 'unknown'
          ELSE f.transport_seen END AS seen,
     CASE WHEN f.source = 'pcap' AND f.hop <> 'wire' AND f.transport_seen = 'plaintext' THEN 'not_on_wire'
          ELSE f.transport_seen_basis END AS seen_basis,
     coalesce(d.trust_domain IS NOT NULL, false) AS trusted,
+    -- A certificate of the mesh that names a service account none of the address's pods has: somebody is not who
+    -- the other evidence says.
+    coalesce(d.trust_domain IS NOT NULL AND f.initiator_principal LIKE 'spiffe://%/ns/%/sa/%'
+             AND b.set_id IS NOT NULL AND a.set_id IS NULL, false) AS contradicted,
     coalesce(f.mesh_mtls, 'unknown') AS mesh_mtls,
     CASE WHEN l.turned THEN f.packets_received ELSE f.packets_sent END AS packets_sent,
     CASE WHEN l.turned THEN f.packets_sent ELSE f.packets_received END AS packets_received,
@@ -62,6 +66,10 @@ WITH widened AS (
   LEFT JOIN set_overlap orr ON orr.name_set = l.responder_name_set AND orr.address_set = l.responder_address_set
   LEFT JOIN (SELECT DISTINCT trust_domain FROM trust_domain) d ON f.initiator_principal LIKE 'spiffe://%'
     AND d.trust_domain = split_part(f.initiator_principal, '/', 3)
+  LEFT JOIN (SELECT DISTINCT set_id FROM set_account) b ON b.set_id = l.initiator_address_set
+  LEFT JOIN set_account a ON a.set_id = l.initiator_address_set
+    AND a.namespace = split_part(f.initiator_principal, '/', 5)
+    AND a.service_account = split_part(f.initiator_principal, '/', 7)
 ), joined AS (
   SELECT c.*,
     CASE WHEN c.initiator_window IS NULL AND (c.initiator_name_set IS NULL OR c.initiator_address_set IS NULL)
@@ -83,6 +91,7 @@ WITH widened AS (
       WHEN c.connection_state = 'attempted' THEN 'attempted'
       WHEN c.source = 'envoy' AND c.response_code > 0
         THEN CASE WHEN c.connection_state = 'established' THEN 'served' ELSE 'unknown' END
+      WHEN c.seen_basis = 'tls_failed' THEN 'refused'
       WHEN c.payload_sent > 0 AND c.payload_received > 0 THEN 'served'
       WHEN c.connection_state IN ('established', 'reset') THEN 'reached'
       WHEN c.packets_sent > 0 AND c.packets_received > 0 THEN 'reached'
@@ -96,19 +105,21 @@ WITH widened AS (
     CASE WHEN (coalesce(ni.has_node, false) OR coalesce(ai.has_node, false))
            AND NOT coalesce(nr.has_pod_address, false) AND NOT coalesce(ar.has_pod_address, false)
            THEN 'behind:' || j.initiator_all ELSE j.initiator_all END AS initiator_set,
-    j.responder_all AS responder_set
+    j.responder_all AS responder_set,
+    -- Tunnels run between nodes: bytes that look like one are no excuse for a pod that is dialled at its own address.
+    j.outer_tunnel AND NOT (coalesce(nr.has_pod_address, false) OR coalesce(ar.has_pod_address, false)) AS tunnel
   FROM joined j
   LEFT JOIN set_trait ni ON ni.set_id = j.initiator_name_set
   LEFT JOIN set_trait ai ON ai.set_id = j.initiator_address_set
   LEFT JOIN set_trait nr ON nr.set_id = j.responder_name_set
   LEFT JOIN set_trait ar ON ar.set_id = j.responder_address_set
 )
-SELECT d.segment, d.record, d.turned, d.firm, d.off_wire, d.tunnel,
+SELECT d.segment, d.record, d.turned, d.firm, d.off_wire, d.tunnel, d.contradicted,
   d.initiator_set, d.initiator_name_set, d.initiator_address_set, d.initiator_identity_basis,
   d.responder_set, d.responder_name_set, d.responder_address_set, d.responder_identity_basis,
   d.protocol, d.target_port, d.responder_service, d.seen, d.seen_basis, d.trusted, d.has_payload, d.mesh_mtls,
   d.evidence_origin, d.outcome,
-  CASE WHEN d.off_wire IS NOT NULL OR d.tunnel OR NOT d.firm OR d.responder_set = 'unknown'
+  CASE WHEN d.off_wire IS NOT NULL OR d.tunnel OR d.contradicted OR NOT d.firm OR d.responder_set = 'unknown'
          OR (d.target_port IS NULL AND d.protocol IN ('tcp', 'udp', 'sctp')) OR d.protocol IS NULL THEN NULL
        ELSE d.initiator_set || '>' || d.responder_set || '>' || d.protocol || '>'
          || coalesce(CAST(d.target_port AS VARCHAR), '-') || '>' || d.seen || '>' || d.seen_basis || '>'

@@ -60,7 +60,9 @@ WITH ends AS (
 ), directed AS (
   SELECT l.*,
     l.initiator_basis IN ('first_seen', 'known_port') AND l.i_declared AND NOT l.r_declared AS turned,
-    l.initiator_basis <> 'first_seen' OR l.i_declared <> l.r_declared AS firm
+    -- A port guessed by its number stays a guess where a holder is known and does not declare it.
+    l.initiator_basis NOT IN ('first_seen', 'known_port') OR l.i_declared <> l.r_declared
+      OR (l.initiator_basis = 'known_port' AND l.r_held IS NULL AND NOT l.i_declared) AS firm
   FROM looked_up l
 )
 SELECT d.segment, d.record, d.cluster, d.turned, d.firm,

@@ -11,13 +11,13 @@ WITH spoken AS (
   JOIN candidate_term t ON t.party_id = r.party_id
   JOIN rule_grant g ON g.to_term = t.term
   JOIN rule u ON u.rule_id = g.rule_id AND u.revoked_by IS NULL
-  LEFT JOIN party_port pp ON pp.party_id = r.party_id AND pp.role = 'probe' AND pp.protocol = c.protocol
+  LEFT JOIN party_port pp ON pp.party_id = r.party_id AND pp.role IN ('probe', 'probe_connect') AND pp.protocol = c.protocol
     AND pp.port = c.target_port
   WHERE t.term LIKE 'component:%' AND (g.protocol IS NULL OR g.protocol = c.protocol)
     AND (g.port_lo IS NULL OR c.target_port BETWEEN g.port_lo AND g.port_hi)
     AND (g.port_class IS NULL OR pp.port IS NOT NULL)
 ), pair AS (
-  SELECT c.combination, c.seen, c.seen_basis, c.trusted, c.has_payload, c.mesh_mtls,
+  SELECT c.combination, c.target_port, c.seen, c.seen_basis, c.trusted, c.has_payload, c.mesh_mtls,
     i.party_id AS initiator_party, r.party_id AS responder_party,
     pi.kind AS initiator_kind, pi.in_scope AS initiator_in_scope, pi.egress, pr.kind AS responder_kind, pr.in_scope,
     coalesce(pr.in_mesh, false) AS in_mesh,
@@ -104,6 +104,7 @@ WITH spoken AS (
         CASE WHEN c.revoked_rule IS NOT NULL THEN 'documented_in_error'
              WHEN NOT c.claimed THEN 'unclaimed_workload'
              WHEN c.port_spoken_of THEN 'source_not_documented'
+             WHEN c.target_port IS NULL THEN 'no_rule'
              ELSE 'port_not_documented' END
       WHEN c.initiator_in_scope AND c.egress IN ('closed', 'rules') THEN 'egress_not_allowed'
       WHEN c.initiator_in_scope AND c.egress = 'open' THEN 'allowed'

@@ -3,7 +3,7 @@
 -- returns: combination, initiator_party, responder_party, rule_id, kind, transport, revoked_by, place
 -- one row per: combination, initiator_party, responder_party, rule_id
 WITH pair AS (
-  SELECT c.combination, c.protocol, c.target_port, i.party_id AS initiator_party, r.party_id AS responder_party,
+  SELECT c.combination, c.protocol, c.target_port, c.has_payload, i.party_id AS initiator_party, r.party_id AS responder_party,
     i.node AS initiator_node, r.node AS responder_node, i.term AS from_term, r.term AS to_term
   FROM combination c
   JOIN set_term i ON i.set_id = c.initiator_set
@@ -22,8 +22,9 @@ WITH pair AS (
   JOIN rule u ON u.rule_id = g.rule_id
   JOIN candidate ci ON ci.party_id = p.initiator_party
   JOIN candidate cr ON cr.party_id = p.responder_party
-  LEFT JOIN party_port pp ON pp.party_id = p.responder_party AND pp.role = 'probe' AND pp.protocol = p.protocol
-    AND pp.port = p.target_port
+  -- The kubelet's TCP probe connects and says nothing: whoever says something on that port is no probe.
+  LEFT JOIN party_port pp ON pp.party_id = p.responder_party AND pp.protocol = p.protocol AND pp.port = p.target_port
+    AND (pp.role = 'probe' OR (pp.role = 'probe_connect' AND NOT p.has_payload))
   WHERE (g.protocol IS NULL OR g.protocol = p.protocol)
     AND (g.port_lo IS NULL OR p.target_port BETWEEN g.port_lo AND g.port_hi)
     AND (g.port_class IS NULL OR pp.port IS NOT NULL)

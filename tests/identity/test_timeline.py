@@ -686,7 +686,7 @@ def test_declared_ports_are_container_ports_probe_ports_and_endpoint_ports():
         ("tcp", 8080, "container"),
         ("udp", 53, "container"),
         ("tcp", 8080, "probe"),
-        ("tcp", 9443, "probe"),
+        ("tcp", 9443, "probe_connect"),
         ("tcp", 9444, "probe"),
         ("tcp", 8080, "endpoint"),
         ("tcp", 7000, "endpoint"),

@@ -148,9 +148,18 @@ def test_the_other_end_may_open_the_next_connection():
 
 
 def test_repeated_syn_with_the_same_number_is_a_retransmission():
-    """A SYN copied after the close does not open anything."""
-    talk = Talk().open().close().out(SYN, seq=1_000)
-    assert only(talk)["packets_sent"] == 5
+    """A SYN that a shuffled capture shows after the close does not open anything."""
+    talk = Talk().open().close()
+    talk.time = talk.frames[0][0] + 1
+    assert only(talk.out(SYN, seq=1_000))["packets_sent"] == 5
+
+
+def test_syn_after_the_close_opens_another_flow_whatever_its_number():
+    """Its sender chooses port and number: what follows must not hide behind the handshake of the closed one."""
+    first = Talk().open().close()
+    second = Talk(time=first.time + 70_000_000).open().say(REQUEST)
+    rows, _ = read(first.frames + second.frames)
+    assert [row["transport_seen"] for row in rows] == ["none", "plaintext"]
 
 
 def test_new_syn_over_a_connection_whose_end_was_missed_is_another_connection():

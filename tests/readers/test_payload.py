@@ -239,3 +239,28 @@ def test_facts_reach_the_row(shaken):
         "not_asked",
         "spiffe://cluster.local/ns/shop/sa/orders",
     )
+
+
+def mutual(tmp_path, version, alpn=("istio",)):
+    """The flights of a whole connection with a client certificate and Istio's ALPN."""
+    sides = (context(tmp_path, "client", version, alpn=alpn), context(tmp_path, "server", version, alpn=alpn))
+    connection = Connection(*sides).shake().say("client", b"x" * 200).say("server", b"y" * 200)
+    return [("c" if side == "client" else "s", data) for side, data in connection.flights]
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=lambda v: v.name)
+@pytest.mark.parametrize("name", PREFACES)
+def test_tls_that_begins_after_clear_bytes_is_no_mesh_mtls(name, version, tmp_path):
+    """A sidecar's TLS begins with the first byte: whoever ended this one is another program."""
+    alone = judged(*mutual(tmp_path, version))
+    assert alone.basis in ("client_certificate", "istio_alpn")
+    facts = judged(*PREFACES[name], *mutual(tmp_path, version))
+    assert concluded(facts) == ("tls", "tls_handshake", name)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=lambda v: v.name)
+def test_clear_bytes_after_tls_take_back_what_the_handshake_proved(version, tmp_path):
+    """The handshake does not speak for what came after it on the same connection."""
+    said = [*mutual(tmp_path, version), ("c", b"GET / HTTP/1.1\r\n\r\n"), ("s", b"HTTP/1.1 200 OK\r\n\r\n")]
+    facts = judged(*said)
+    assert (facts.transport, facts.basis) == ("unknown", "unrecognised")

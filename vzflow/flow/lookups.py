@@ -42,7 +42,7 @@ IDENTITY: dict[str, pa.Schema] = {
     # Terms that follow from the address rather than from the object: `node` for every holder of a node address,
     # `api_server` for every holder of an API server address, `range:NAME`.
     "party_address_term": _table(party_id=TEXT, term=TEXT),
-    # Declared ports; role: container | endpoint | probe.
+    # Declared ports; role: container | endpoint | probe | probe_connect (a probe that only connects).
     "party_port": _table(party_id=TEXT, protocol=TEXT, port=PORT, role=TEXT),
     # Inbound TCP ports the sidecar captures, as disjoint closed ranges; no row for a pod without a sidecar.
     "party_capture": _table(party_id=TEXT, port_lo=PORT, port_hi=PORT),

@@ -228,6 +228,7 @@ class Reason(Closed):
     MTLS_VIOLATED = "mtls_violated", "A rule allows it over mTLS, and it went in clear."
     NOT_MUTUAL = "not_mutual", "A rule allows it over mTLS, and TLS was one-way."
     TLS_MISSING = "tls_missing", "A rule allows it over TLS, and it went in clear."
+    NO_RULE = "no_rule", "No rule speaks of this protocol, which has no ports, at the responder."
     PORT_NOT_DOCUMENTED = "port_not_documented", "No rule speaks of this port of the responder."
     SOURCE_NOT_DOCUMENTED = "source_not_documented", "Rules speak of this port, none of this initiator."
     UNCLAIMED_WORKLOAD = "unclaimed_workload", "The responder is in a protected namespace and belongs to no component."

@@ -183,15 +183,18 @@ def _port_list(text: str) -> set[int]:
 
 
 def declared_ports(pod: Mapping[str, Any]) -> Ports:
-    """Return what the pod's containers declare: their ports and, as role `probe`, the ports they are probed on."""
+    """Return what the pod's containers declare: their ports and, as role `probe`, the ports they are probed on.
+
+    A probe that only connects (`tcpSocket`) has the role `probe_connect`: it never sends a byte.
+    """
     ports: set[tuple[str, int, str]] = set()
     for container in serving_containers(pod):
         ports |= {(protocol_of(p), p["containerPort"], "container") for p in container_ports(container)}
         for name in ("readinessProbe", "livenessProbe", "startupProbe"):
-            for probe in container.get(name, {}).values():
+            for kind, probe in container.get(name, {}).items():
                 number = _probe_port(probe.get("port"), container)
                 if number:
-                    ports.add(("tcp", number, "probe"))
+                    ports.add(("tcp", number, "probe_connect" if kind == "tcpSocket" else "probe"))
     return frozenset(ports)
 
 

@@ -233,7 +233,8 @@ class FlowTable:
             flow = self._flows.get(key.reverse())
             side = 1
         if flow is not None:
-            if _reopens(flow, side, packet):
+            later = time is not None and flow.last is not None and time > flow.last
+            if _reopens(flow, side, packet, later=later):
                 self._end(flow)
                 self._remembered.pop(flow.key, None)
             elif time is not None and flow.last is not None and time - flow.last > IDLE:
@@ -383,14 +384,19 @@ class FlowTable:
         return Hop.MIXED if flow.unmarked and self._unmarked_loopback else Hop.WIRE
 
 
-def _reopens(flow: _Flow, side: int, packet: Packet) -> bool:
+def _reopens(flow: _Flow, side: int, packet: Packet, *, later: bool) -> bool:
     """
     Whether a SYN or SYN-ACK begins another connection on the flow's 5-tuple.
 
-    The same initial sequence number is a retransmission. Another one opens a new connection if the old one is closed,
-    or had carried payload already, so that its end was missed.
+    A SYN *later* than the end opens another one, whatever number it begins with: the sender chooses that. Else the
+    same number is a retransmission, or a packet of a shuffled capture; another one opens a connection if the old one had carried payload already, so that
+    its end was missed.
     """
-    if packet.tcp is None or not packet.opener or packet.tcp.seq == flow.sides[side].isn:
+    if packet.tcp is None or not packet.opener:
+        return False
+    if flow.closed and packet.opener > 0 and later:
+        return True
+    if packet.tcp.seq == flow.sides[side].isn:
         return False
     if flow.closed:
         return True

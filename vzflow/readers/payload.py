@@ -138,7 +138,7 @@ def _middle(first: Stream, second: Stream) -> Facts:
 def _upgraded(client: Stream, server: Stream, name: str, *, swapped: bool, ended: bool) -> Facts:
     """What follows the point where both sides agreed to go on with TLS."""
     if is_client_hello(client.data):
-        return judge_tls(client, server, swapped=swapped, ended=ended, app_protocol=name)
+        return _of_the_app(judge_tls(client, server, swapped=swapped, ended=ended, app_protocol=name))
     if client.data:
         return unknown(TransportBasis.UNRECOGNISED, name)
     return unknown(TransportBasis.TLS_FAILED if ended else TransportBasis.CUT, name)
@@ -207,8 +207,19 @@ def _connect(client: Stream, server: Stream, *, swapped: bool, ended: bool) -> F
     inner = (client.after(request.end()), server.after(answer.end()))
     if not any(stream.data for stream in inner):
         return unknown(TransportBasis.CUT, "http")
-    found = _judge(*(inner[::-1] if swapped else inner), ended=ended, tunnelled=True)
+    found = _of_the_app(_judge(*(inner[::-1] if swapped else inner), ended=ended, tunnelled=True))
     return found if found.app_protocol else replace(found, app_protocol="http")
+
+
+def _of_the_app(facts: Facts) -> Facts:
+    """
+    What TLS proves that began after bytes in clear: encryption, and no more.
+
+    A sidecar's TLS begins with the first byte, so whoever ended this one is no sidecar, whatever the hello offers.
+    """
+    if facts.basis in (TransportBasis.ISTIO_ALPN, TransportBasis.CLIENT_CERTIFICATE):
+        return replace(facts, transport=Transport.TLS, basis=TransportBasis.TLS_HANDSHAKE)
+    return facts
 
 
 def _elasticsearch(data: bytes) -> bool:

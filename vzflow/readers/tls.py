@@ -430,6 +430,9 @@ def _conclude(seen: _Handshake, *, ended: bool) -> tuple[Transport, TransportBas
         return Transport.UNKNOWN, _no_answer(seen, ended=ended)
     if seen.failed(ended=ended):
         return Transport.UNKNOWN, TransportBasis.TLS_FAILED
+    if not all(is_record_chain(stream.data) for stream in (seen.client, seen.server)):
+        # Something that is no TLS follows: the handshake does not speak for what came after it.
+        return Transport.UNKNOWN, TransportBasis.UNRECOGNISED
     older = seen.version is not None and seen.version != _TLS13
     certified = seen.certificate is ClientCertificate.SEEN and seen.asked is True and seen.verified
     if older and seen.accepted and (seen.client_data or seen.server_data):
