@@ -183,7 +183,8 @@ def _port_list(text: str) -> set[int]:
 
 
 def declared_ports(pod: Mapping[str, Any]) -> Ports:
-    """Return what the pod's containers declare: their ports and, as role `probe`, the ports they are probed on.
+    """
+    Return what the pod's containers declare: their ports and, as role `probe`, the ports they are probed on.
 
     A probe that only connects (`tcpSocket`) has the role `probe_connect`: it never sends a byte.
     """

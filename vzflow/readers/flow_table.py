@@ -389,8 +389,8 @@ def _reopens(flow: _Flow, side: int, packet: Packet, *, later: bool) -> bool:
     Whether a SYN or SYN-ACK begins another connection on the flow's 5-tuple.
 
     A SYN *later* than the end opens another one, whatever number it begins with: the sender chooses that. Else the
-    same number is a retransmission, or a packet of a shuffled capture; another one opens a connection if the old one had carried payload already, so that
-    its end was missed.
+    same number is a retransmission, or a packet of a shuffled capture. Another number opens another connection if the
+    old one is closed, or had carried payload already, so that its end was missed.
     """
     if packet.tcp is None or not packet.opener:
         return False
