@@ -27,36 +27,36 @@ class _Strict(BaseModel):
 class Input(_Strict):
     """One kind of input: files by glob, read alike."""
 
-    glob: str
-    format: str = "auto"
-    reporter: str | None = None
-    cluster: str = "default"
+    glob: str = Field(description="Files to read; `**` goes into folders.")
+    format: str = Field("auto", description="As `--format`.")
+    reporter: str | None = Field(None, description="As `--reporter`.")
+    cluster: str = Field("default", description="As `--cluster`.")
 
 
 class Identity(_Strict):
     """Snapshots by glob."""
 
-    glob: str
-    cluster: str = "default"
+    glob: str = Field(description="Snapshot files.")
+    cluster: str = Field("default", description="Cluster they are of.")
 
 
 class Output(_Strict):
-    """A report to write; its format is told by the suffix: .json or .txt."""
+    """A report to write."""
 
-    path: str
+    path: str = Field(description="File, written whole or not at all; `.json` or `.txt` says which report.")
 
 
 class Route(_Strict):
     """A route file. Relative paths are relative to the folder `vzflow run` is started in."""
 
-    store: str
-    model: tuple[str, ...] = ()
-    fail_on: tuple[str, ...] = ()
-    strict: bool = False
-    min_coverage: float = Field(default=0.0, ge=0, le=100)
-    input: tuple[Input, ...]
-    identity: tuple[Identity, ...] = ()
-    output: tuple[Output, ...] = ()
+    store: str = Field(description="Folder of the store.")
+    model: tuple[str, ...] = Field((), description="Model files or shipped models, overlaid in this order.")
+    fail_on: tuple[str, ...] = Field((), description="As `--fail-on`: exit 1.")
+    strict: bool = Field(False, description="As `--strict`: exit 4.")
+    min_coverage: float = Field(default=0.0, ge=0, le=100, description="As `--min-coverage`: exit 4.")
+    input: tuple[Input, ...] = Field(description="What to ingest; a table each, `[[input]]`.")
+    identity: tuple[Identity, ...] = Field((), description="Snapshots; a table each, `[[identity]]`.")
+    output: tuple[Output, ...] = Field((), description="Reports; a table each, `[[output]]`.")
 
 
 @dataclass(frozen=True)
