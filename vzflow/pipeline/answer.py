@@ -35,6 +35,8 @@ def report_facts(judge: Judge, asked: Asked) -> dict[str, Any]:
     Exchanges are counted, flows stand beside them. Classifies first what is stale.
     """
     with session(judge, asked) as duck:
+        for name in ("exchange", "edge"):  # a dozen questions read them: computed once
+            duck.create_table(name, catalogue.views()[name].sql)
         window = _one(duck, "observed_minutes")
         summary = _rows(duck, "summary")
         findings = [row for query in catalogue.findings() for row in _findings(duck, query)]
