@@ -335,9 +335,10 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("VZFLOW_TRACEBACK"):
             raise
-        said = str(error).strip().splitlines() or [""]
-        _say(f"internal error: {type(error).__name__}: {said[0]}. Set VZFLOW_TRACEBACK=1 to see where.")
         code = 130 if interrupted else 70
+        if not interrupted:
+            said = str(error).strip().splitlines() or [""]
+            _say(f"internal error: {type(error).__name__}: {said[0]}. Set VZFLOW_TRACEBACK=1 to see where.")
     sys.exit(code)
 
 

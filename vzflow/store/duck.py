@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import tempfile
+import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -30,6 +32,8 @@ _TYPES = {
 _PARTITION = "/dt=([^/]*)/hour=([^/]*)/[^/]*$"
 
 _HUGEINT = pa.decimal128(38, 0)
+
+Result = TypeVar("Result")
 
 
 def connect(*, memory_limit: str | None = None, threads: int | None = None) -> Duck:
@@ -123,8 +127,8 @@ class Duck:
             params: All of them and no others.
         """
         with self._translated():
-            found = self._connection.sql(sql, params=dict(params) if params else None)
-            return _plain(found.to_arrow_table())
+            given = dict(params) if params else None
+            return _plain(self._waited(lambda: self._connection.sql(sql, params=given).to_arrow_table()))
 
     def run_batches(
         self, sql: str, params: Mapping[str, Any] | None = None, *, rows: int = 65_536
@@ -168,7 +172,7 @@ class Duck:
         self._confine()
         try:
             with self._translated():
-                return _plain(self._connection.sql(sql).to_arrow_table())
+                return _plain(self._waited(lambda: self._connection.sql(sql).to_arrow_table()))
         except duckdb.Error as error:
             raise _refused(error) from error
 
@@ -186,8 +190,34 @@ class Duck:
     def _create(self, kind: str, name: str, sql: str) -> None:
         self._forget(name)
         with self._translated():
-            self._connection.execute(f"CREATE TEMP {kind} {_name(name)} AS {sql}")
+            self._waited(lambda: self._connection.execute(f"CREATE TEMP {kind} {_name(name)} AS {sql}"))
         self._kinds[name] = kind
+
+    def _waited(self, work: Callable[[], Result]) -> Result:
+        """
+        Return what *work* returns, computed in another thread while this one waits.
+
+        While DuckDB computes, Python runs no signal handler in the thread that called it: an interrupt would be heard
+        when the query is over. A thread that waits hears it at once, and stops the query.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return work()
+        result: Future[Result] = Future()
+
+        def compute() -> None:
+            try:
+                result.set_result(work())
+            except BaseException as error:  # noqa: BLE001 - raised again where the result is asked for
+                result.set_exception(error)
+
+        thread = threading.Thread(target=compute, daemon=True)
+        thread.start()
+        try:
+            return result.result()
+        except KeyboardInterrupt:
+            self._connection.interrupt()
+            thread.join()
+            raise
 
     def _forget(self, name: str) -> None:
         """Drop what *name* means so far: a registered table would hide a view that is made later."""
