@@ -8,7 +8,7 @@ classification; a flow's verdict row has the verdict columns.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import pyarrow as pa
@@ -21,7 +21,7 @@ COUNT = pa.int64()
 PORT = pa.int32()
 FLAG = pa.bool_()
 
-Stage = Literal["recorded", "resolved", "verdict"]
+Stage = Literal["recorded", "resolved", "verdict", "receipt", "reject"]
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class Column:
 
     name: str
     type: pa.DataType
-    stage: Stage
     says: str
-    unit: str = "-"
     null_means: str = "never null"
-    values: type[terms.Closed] | None = None
+    unit: str = field(default="-", kw_only=True)
+    values: type[terms.Closed] | None = field(default=None, kw_only=True)
+    stage: Stage = field(default="recorded", kw_only=True)
 
     @property
     def nullable(self) -> bool:
@@ -42,84 +42,73 @@ class Column:
 
 
 def _recorded() -> list[Column]:
-    def column(
-        name: str,
-        kind: pa.DataType,
-        says: str,
-        null_means: str = "never null",
-        *,
-        unit: str = "-",
-        values: type[terms.Closed] | None = None,
-    ) -> Column:
-        return Column(name, kind, "recorded", says, unit, null_means, values)
-
     aggregated = "aggregated away, or the source does not record it"
     silent = "the source cannot say"
 
     def end(side: str) -> list[Column]:
         what = "opened the exchange" if side == "initiator" else "answered"
         return [
-            column(f"{side}_ip", TEXT, f"Address of the side that {what}, as recorded.", aggregated),
-            column(f"{side}_port", PORT, f"Port of the side that {what}, as recorded.", f"{aggregated}; or no ports"),
+            Column(f"{side}_ip", TEXT, f"Address of the side that {what}, as recorded.", aggregated),
+            Column(f"{side}_port", PORT, f"Port of the side that {what}, as recorded.", f"{aggregated}; or no ports"),
         ]
 
     def named(side: str) -> list[Column]:
         unnamed = "the record does not name it"
         return [
-            column(f"{side}_named_namespace", TEXT, f"Namespace the record gives for the {side}.", unnamed),
-            column(f"{side}_named_name", TEXT, f"Full name the record gives for the {side}.", unnamed),
-            column(f"{side}_named_name_prefix", TEXT, f"Common beginning of the {side}'s names.", "not aggregated"),
-            column(f"{side}_named_kind", TEXT, f"What the record calls the {side}.", unnamed, values=terms.NamedKind),
-            column(f"{side}_named_labels", TEXT, f"Labels the record gives for the {side}, a JSON object.", unnamed),
-            column(f"{side}_named_service", TEXT, f"Service (namespace/name) recorded for the {side}.", unnamed),
-            column(f"{side}_principal", TEXT, f"SPIFFE URI that the {side} presented.", "none was visible"),
+            Column(f"{side}_named_namespace", TEXT, f"Namespace the record gives for the {side}.", unnamed),
+            Column(f"{side}_named_name", TEXT, f"Full name the record gives for the {side}.", unnamed),
+            Column(f"{side}_named_name_prefix", TEXT, f"Common beginning of the {side}'s names.", "not aggregated"),
+            Column(f"{side}_named_kind", TEXT, f"What the record calls the {side}.", unnamed, values=terms.NamedKind),
+            Column(f"{side}_named_labels", TEXT, f"Labels the record gives for the {side}, a JSON object.", unnamed),
+            Column(f"{side}_named_service", TEXT, f"Service (namespace/name) recorded for the {side}.", unnamed),
+            Column(f"{side}_principal", TEXT, f"SPIFFE URI that the {side} presented.", "none was visible"),
         ]
 
     return [
-        column("segment", TEXT, "The input this row is from: 16 hex digits."),
-        column("record", COUNT, "First packet or line number there, from 1."),
-        column("source", TEXT, "What kind of record it is.", values=terms.Source),
-        column("reporter", TEXT, "Which side wrote the record.", silent, values=terms.Reporter),
-        column("reporter_name", TEXT, "Namespace/pod or host that wrote it.", "not known"),
-        column("cluster", TEXT, "Cluster the addresses belong to, as named at ingest."),
-        column("first_seen", TIME, "Begin of the exchange or of the aggregation window.", "the source has no time"),
-        column("last_seen", TIME, "End of the exchange or of the aggregation window.", "the source has no time"),
-        column("protocol", TEXT, "`tcp`, `udp`, `sctp`, `icmp`, `icmpv6`, or the IP protocol number.", silent),
+        Column("segment", TEXT, "The input this row is from: 16 hex digits."),
+        Column("record", COUNT, "First packet or line number there, from 1."),
+        Column("source", TEXT, "What kind of record it is.", values=terms.Source),
+        Column("reporter", TEXT, "Which side wrote the record.", silent, values=terms.Reporter),
+        Column("reporter_name", TEXT, "Namespace/pod or host that wrote it.", "not known"),
+        Column("cluster", TEXT, "Cluster the addresses belong to, as named at ingest."),
+        Column("first_seen", TIME, "Begin of the exchange or of the aggregation window.", "the source has no time"),
+        Column("last_seen", TIME, "End of the exchange or of the aggregation window.", "the source has no time"),
+        Column("protocol", TEXT, "`tcp`, `udp`, `sctp`, `icmp`, `icmpv6`, or the IP protocol number.", silent),
         *end("initiator"),
         *end("responder"),
-        column("initiator_basis", TEXT, "How it is known who opened.", values=terms.InitiatorBasis),
-        column(
+        Column("initiator_basis", TEXT, "How it is known who opened.", values=terms.InitiatorBasis),
+        Column(
             "dialled_ip", TEXT, "Address the initiator dialled, before translation.", "the source does not show both"
         ),
-        column("dialled_port", PORT, "Port the initiator dialled.", "the source does not show both"),
-        column("via", TEXT, "Encapsulation, outermost first, as in `vxlan:4096`.", "none"),
-        column("hop", TEXT, "Where on the way it was seen.", values=terms.Hop),
+        Column("dialled_port", PORT, "Port the initiator dialled.", "the source does not show both"),
+        Column("via", TEXT, "Encapsulation, outermost first, as in `vxlan:4096`.", "none"),
+        Column("hop", TEXT, "Where on the way it was seen.", values=terms.Hop),
         *named("initiator"),
         *named("responder"),
-        column("packets_sent", COUNT, "Packets from the initiator.", silent, unit="packets"),
-        column("bytes_sent", COUNT, "IP total length for packets, as logged for logs.", silent, unit="bytes"),
-        column("packets_received", COUNT, "Packets from the responder.", silent, unit="packets"),
-        column("bytes_received", COUNT, "As `bytes_sent`, the other way.", silent, unit="bytes"),
-        column("payload_sent", COUNT, "Bytes above TCP or UDP from the initiator.", silent, unit="bytes"),
-        column("payload_received", COUNT, "Bytes above TCP or UDP from the responder.", silent, unit="bytes"),
-        column("duplicates", COUNT, "Copies of packets already counted.", "not packets", unit="packets"),
-        column("connections", COUNT, "Connections the row stands for.", "one request of a reused connection"),
-        column("connection_state", TEXT, "How far the connection came.", silent, values=terms.ConnectionState),
-        column("action", TEXT, "What the network did.", values=terms.Action),
-        column("policies", TEXT, "Policies the record names, a JSON array.", "none named"),
-        column("response_code", PORT, "HTTP status.", "not an HTTP record"),
-        column("response_flags", TEXT, "Envoy response flags, comma-joined.", "none, or not a proxy's line"),
-        column("tls_version", TEXT, "Negotiated version, as `TLSv1.3`.", "no TLS seen"),
-        column("tls_sni", TEXT, "Server name the client asked for.", "none seen"),
-        column("tls_alpn", TEXT, "Protocols the client offered, comma-joined.", "none seen"),
-        column("tls_resumed", FLAG, "Whether the session was resumed.", silent),
-        column(
+        Column("packets_sent", COUNT, "Packets from the initiator.", silent, unit="packets"),
+        Column("bytes_sent", COUNT, "IP total length for packets, as logged for logs.", silent, unit="bytes"),
+        Column("packets_received", COUNT, "Packets from the responder.", silent, unit="packets"),
+        Column("bytes_received", COUNT, "As `bytes_sent`, the other way.", silent, unit="bytes"),
+        Column("payload_sent", COUNT, "Bytes above TCP or UDP from the initiator.", silent, unit="bytes"),
+        Column("payload_received", COUNT, "Bytes above TCP or UDP from the responder.", silent, unit="bytes"),
+        Column("duplicates", COUNT, "Copies of packets already counted.", "not packets", unit="packets"),
+        Column("connections", COUNT, "Connections the row stands for.", "one request of a reused connection"),
+        Column("connection_state", TEXT, "How far the connection came.", silent, values=terms.ConnectionState),
+        Column("action", TEXT, "What the network did.", values=terms.Action),
+        Column("policies", TEXT, "Policies the record names, a JSON array.", "none named"),
+        Column("response_code", PORT, "HTTP status.", "not an HTTP record"),
+        Column("response_flags", TEXT, "Envoy response flags, comma-joined.", "none, or not a proxy's line"),
+        Column("tls_version", TEXT, "Negotiated version, as `TLSv1.3`.", "no TLS seen"),
+        Column("tls_sni", TEXT, "Server name the client asked for.", "none seen"),
+        Column("tls_alpn", TEXT, "Protocols the client offered, comma-joined.", "none seen"),
+        Column("tls_resumed", FLAG, "Whether the session was resumed.", silent),
+        Column(
             "client_certificate", TEXT, "What is known of a client certificate.", silent, values=terms.ClientCertificate
         ),
-        column("app_protocol", TEXT, "Application protocol recognised by its bytes or logged.", "not recognised"),
-        column("transport_seen", TEXT, "What the record alone proves about the payload.", values=terms.Transport),
-        column("transport_seen_basis", TEXT, "Why.", values=terms.TransportBasis),
-        column("mesh_mtls", TEXT, "Whether a proxy says the mesh protected it.", silent, values=terms.Ternary),
+        Column("app_protocol", TEXT, "Application protocol recognised by its bytes or logged.", "not recognised"),
+        Column("transport_seen", TEXT, "What the record alone proves about the payload.", values=terms.Transport),
+        Column("transport_seen_basis", TEXT, "Why.", values=terms.TransportBasis),
+        Column("mesh_mtls", TEXT, "Whether a proxy says the mesh protected it.", silent, values=terms.Ternary),
     ]
 
 
@@ -127,7 +116,7 @@ def _resolved() -> list[Column]:
     def column(
         name: str, kind: pa.DataType, says: str, null_means: str, values: type[terms.Closed] | None = None
     ) -> Column:
-        return Column(name, kind, "resolved", says, "-", null_means, values)
+        return Column(name, kind, says, null_means, values=values, stage="resolved")
 
     def end(side: str) -> list[Column]:
         open_ = "not a pod, or several holders that differ"
@@ -161,7 +150,7 @@ def _resolved() -> list[Column]:
 
 def _verdict() -> list[Column]:
     def column(name: str, says: str, null_means: str, values: type[terms.Closed] | None = None) -> Column:
-        return Column(name, TEXT, "verdict", says, "-", null_means, values)
+        return Column(name, TEXT, says, null_means, values=values, stage="verdict")
 
     return [
         column("flow_id", "`segment:record` of the flow.", "never null"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pyarrow as pa
 
@@ -36,17 +37,7 @@ def partition_of(hour: int) -> Partition:
 
 
 def _receipt() -> tuple[Column, ...]:
-    def column(
-        name: str,
-        kind: pa.DataType,
-        says: str,
-        null_means: str = "never null",
-        *,
-        unit: str = "-",
-        values: type[terms.Closed] | None = None,
-    ) -> Column:
-        return Column(name, kind, "recorded", says, unit, null_means, values)
-
+    column = partial(Column, stage="receipt")
     whole = "a capture, which is one segment"
     no_time = "no flow in it has a time"
     return (
@@ -87,13 +78,11 @@ def _receipt() -> tuple[Column, ...]:
 
 
 def _reject() -> tuple[Column, ...]:
-    def column(name: str, kind: pa.DataType, says: str, values: type[terms.Closed] | None = None) -> Column:
-        return Column(name, kind, "recorded", says, values=values)
-
+    column = partial(Column, stage="reject")
     return (
         column("segment", TEXT, "The unit of ingest it was in."),
         column("record", COUNT, "Packet or line number there, from 1."),
-        column("reason", TEXT, "Why it could not be used.", terms.RejectReason),
+        column("reason", TEXT, "Why it could not be used.", values=terms.RejectReason),
         column("detail", TEXT, "What exactly was wrong."),
         column("raw", TEXT, "Its beginning; bytes that are not UTF-8 are written as \\xNN."),
     )
