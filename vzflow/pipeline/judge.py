@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import cached_property
 from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
@@ -72,7 +73,12 @@ class Judge:
         self.lake = lake
         self.model = model
         self._objects = lake.identity_objects() or OBJECT_SCHEMA.empty_table()
+        self._made_from = blake2b(digest_size=16)
+        snapshots = sorted(set(self._objects.column("snapshot").to_pylist()))
+        for part in (version("vzflow"), classify.digest(), model.digest, *snapshots):
+            self._made_from.update(part.encode() + b"\0")
 
+    @cached_property
     def lookups(self) -> dict[str, pa.Table]:
         """Return the tables that classification joins flows against."""
         clusters = sorted({row["cluster"] for row in self.lake.receipts().to_pylist()})
@@ -81,10 +87,7 @@ class Judge:
 
     def made_from(self, files: Sequence[str]) -> str:
         """Return 32 hex digits that stand for everything a partition's classification depends on."""
-        state = blake2b(digest_size=16)
-        snapshots = sorted(set(self._objects.column("snapshot").to_pylist()))
-        for part in (version("vzflow"), classify.digest(), self.model.digest, *snapshots):
-            state.update(part.encode() + b"\0")
+        state = self._made_from.copy()
         for file in sorted(Path(f).name for f in files):
             state.update(file.encode() + b"\0")
         return state.hexdigest()
@@ -96,7 +99,7 @@ class Judge:
         if not stale:
             return 0
         with connect() as duck:
-            classify.prepare(duck, self.lookups())
+            classify.prepare(duck, self.lookups)
             for done, partition in enumerate(stale):
                 if progress is not None:
                     progress(done, len(stale))
@@ -137,7 +140,7 @@ def session(judge: Judge, asked: Asked | None = None) -> Duck:
     """
     judge.refresh()
     duck = connect()
-    classify.prepare(duck, judge.lookups())
+    classify.prepare(duck, judge.lookups)
     duck.register("receipts", judge.lake.receipts())
     duck.register("rejects", judge.lake.read("rejects", REJECT_SCHEMA))
     duck.register("asked", pa.Table.from_pylist([vars(asked or Asked())], schema=lookups.ASKED["asked"]))
@@ -168,7 +171,7 @@ def dissect(judge: Judge, flow_id: str) -> Duck:
     )
     if not row.num_rows:
         raise UsageProblem("no such flow in this store", at=flow_id, do="Copy the id from a report or from `sql`.")
-    classify.prepare(duck, judge.lookups())
+    classify.prepare(duck, judge.lookups)
     duck.register("recorded", row)
     classify.classify(duck)
     return duck
