@@ -3,17 +3,25 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/pip --quiet --disable-pip-version-check
+# The modules that Cython compiles, as pyproject.toml names them.
+COMPILED := $(shell sed -n 's/^sources = \["\(.*\)"\]$$/\1/p' pyproject.toml)
+# Where the extensions stand beside their sources; not by way of build/lib, whose content goes into wheels.
+COMPILE = $(BIN)/python -W ignore -c "import setuptools; setuptools.setup()" --quiet build_ext --inplace \
+  --build-lib build/$(@F) --build-temp build/$(@F)
+# Nothing is noted as compiled before everything is: a compiler may come later.
+STAMP = ls $(COMPILED:.py=.abi3.so) >/dev/null 2>&1 || exit 0; touch
 
-.PHONY: demo test check docs golden samples wheel clean
+.PHONY: demo test check docs golden samples compiled asan wheel clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/vzflow demo
 
 # One test: make test K=name
-test: $(VENV)/.installed-dev
+test: compiled
 	$(BIN)/python -m pytest $(if $(K),-k "$(K)")
 
-check: $(VENV)/.installed-dev
+check: compiled
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -24,31 +32,52 @@ docs: $(VENV)/.installed-dev
 	$(BIN)/python docs/make_docs.py
 
 # Writes the reports that tests/report/test_golden.py compares: read the diff before committing it.
-golden: $(VENV)/.installed-dev
+golden: compiled
 	VZFLOW_WRITE_GOLDEN=1 $(BIN)/python -m pytest tests/report/test_golden.py
 
 # Makes sample_captures/ anew from real programs: needs root, iproute2 and tcpdump.
 samples: $(VENV)/.installed-dev
 	$(BIN)/python sample_captures/make_samples.py
 
-# Builds the wheel, installs it alone and runs the demo from it.
+# Compiles what was edited since; without a compiler its source is read instead, as in any installation. A second make,
+# because installing compiles too.
+compiled: $(VENV)/.installed-dev
+	@$(MAKE) --silent $(VENV)/.compiled
+
+# The tests of readers on extensions that stop at the first byte read or written out of place. The next make compiles
+# them as usual.
+asan: $(VENV)/.installed-dev
+	rm -f $(VENV)/.compiled
+	CFLAGS="-fsanitize=address -fno-omit-frame-pointer" $(COMPILE)
+	LD_PRELOAD=$$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
+	  $(BIN)/python -m pytest tests/readers --capture=sys $(if $(K),-k "$(K)")
+
+# Builds the wheel, installs it alone and runs the demo from it. What is in build/ would go into it too.
 wheel:
-	rm -rf build dist/wheel-venv
+	rm -rf build dist
 	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir dist .
 	$(PYTHON) -m venv dist/wheel-venv
+	for module in $(COMPILED:.py=); do $(PYTHON) -m zipfile -l dist/vzflow-*.whl | grep -q "^$$module[.].*abi3" \
+	  || { echo "not compiled: $$module" >&2; rm dist/vzflow-*.whl; exit 1; }; done
 	dist/wheel-venv/bin/pip install --quiet dist/vzflow-*.whl
 	cd dist && wheel-venv/bin/vzflow demo
 
 clean:
-	rm -rf $(VENV) build dist vzflow.egg-info
+	rm -rf $(VENV) build dist vzflow.egg-info $(COMPILED:.py=.*.so) $(COMPILED:.py=.c)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: $(VENV)/bin/python pyproject.toml
-	$(BIN)/pip install --quiet --disable-pip-version-check -e .
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml build_steps.py $(COMPILED)
+	$(PIP) install -e .
 	touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test,dev]'
-	touch $@
+$(VENV)/.installed-dev: $(VENV)/bin/python pyproject.toml build_steps.py
+	$(PIP) install -e '.[test,dev]'
+	touch $@ $(VENV)/.installed
+	$(STAMP) $(VENV)/.compiled
+
+$(VENV)/.compiled: $(COMPILED)
+	$(COMPILE)
+	touch $(VENV)/.installed
+	$(STAMP) $@

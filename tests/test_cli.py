@@ -148,6 +148,23 @@ def test_demo_keeps_its_store_where_told(tmp_path):
     assert Lake.open(tmp_path / "S").receipts().num_rows == 4
 
 
+@pytest.mark.parametrize(
+    ("compiled", "name", "quiet", "lines"),
+    [
+        (False, "verrazzano.pcap", [], 1), (False, "verrazzano.pcap", ["--quiet"], 0),
+        (False, "calico.jsonl", [], 0), (True, "verrazzano.pcap", [], 0),
+    ],
+)  # fmt: skip
+def test_an_interpreted_packet_core_is_said_once_where_a_capture_was_read(tmp_path, compiled, name, quiet, lines):
+    """An installation hides that it did not compile; logs are read without it, and --quiet wants no advice."""
+    words = ("ingest", "--store", tmp_path / "S", SAMPLES / name, SAMPLES / name, *quiet)
+    with patch("vzflow.readers.packet_core.COMPILED", compiled):
+        first, again = vzflow(*words), vzflow(*words)
+    assert first.returncode == 0
+    assert first.stderr.count("vzflow: the packet core is not compiled: ") == lines
+    assert "not compiled" not in again.stderr
+
+
 # The JSON contract.
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 import zipfile
 from importlib.util import find_spec
@@ -16,46 +18,50 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 #: What setuptools reads; not the working tree's leftovers.
-PARTS = ("vzflow", "queries", "pipelines", "sample_captures", "pyproject.toml", "README.md")
+PARTS = (
+    "vzflow", "queries", "pipelines", "sample_captures", "pyproject.toml", "build_steps.py", "README.md", "MANIFEST.in",
+)  # fmt: skip
+PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+EXTENSIONS = {f"{e['name'].replace('.', '/')}.abi3.so" for e in PROJECT["tool"]["setuptools"]["ext-modules"]}
+NO_COMPILER = {"CC": "/bin/false", "PATH": "/nonexistent"}
+#: What differs between two reports of the same flows.
+TIMES = re.compile(r'"generated_at": ".*?"')
 
 pytestmark = pytest.mark.skipif(
     subprocess.run([sys.executable, "-m", "pip", "--version"], capture_output=True, check=False).returncode != 0,
     reason="pip builds the wheel",
 )
+compiler = pytest.mark.skipif(shutil.which("cc") is None and shutil.which("gcc") is None, reason="no C compiler")
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """Built from a copy, so that the checkout stays as it is; no network is needed."""
-    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+def copy(source):
+    """What a build reads, so that the checkout stays as it is."""
+    source.mkdir()
+    leave = shutil.ignore_patterns("__pycache__", "*.so", "*.c")
     for part in PARTS:
         if (CHECKOUT / part).is_dir():
-            shutil.copytree(CHECKOUT / part, source / part, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(CHECKOUT / part, source / part, ignore=leave)
         else:
             shutil.copy(CHECKOUT / part, source)
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-deps",
-        "--wheel-dir",
-        out,
-        ".",
-    ]
-    offline = ["--no-build-isolation"] if find_spec("setuptools") is not None else []
-    built = subprocess.run([*command, *offline], cwd=source, capture_output=True, text=True, timeout=300, check=False)
+    return source
+
+
+def build(folder, **env):
+    """Build the wheel; no network is needed."""
+    source, out = copy(folder / "source"), folder / "wheel"
+    words = ["-m", "pip", "wheel", "--quiet", "--disable-pip-version-check", "--no-deps", "--wheel-dir", out, "."]
+    offline = ["--no-build-isolation"] if find_spec("setuptools") and find_spec("Cython") else []
+    built = subprocess.run(
+        [sys.executable, *words, *offline], cwd=source, env=os.environ | env, capture_output=True, text=True,
+        timeout=300, check=False,
+    )  # fmt: skip
     assert built.returncode == 0, built.stderr
     (found,) = out.glob("vzflow-*.whl")
     return found
 
 
-@pytest.fixture(scope="module")
-def installed(wheel, tmp_path_factory):
-    """The console script of the wheel in an environment of its own, which borrows this one's other packages."""
-    folder = tmp_path_factory.mktemp("venv")
+def install(wheel, folder):
+    """Return the console script of *wheel* in an environment of its own, which borrows this one's other packages."""
     venv.create(folder, with_pip=False, symlinks=True)
     python = folder / "bin" / "python"
     subprocess.run(
@@ -69,6 +75,22 @@ def installed(wheel, tmp_path_factory):
     others = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
     (site / "borrowed.pth").write_text("".join(f"{path}\n" for path in others))
     return folder / "bin" / "vzflow"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    return build(tmp_path_factory.mktemp("build"))
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    return install(wheel, tmp_path_factory.mktemp("venv"))
+
+
+@pytest.fixture(scope="module")
+def uncompiled_wheel(tmp_path_factory):
+    """As it is built where there is no C compiler."""
+    return build(tmp_path_factory.mktemp("build"), **NO_COMPILER)
 
 
 def clean():
@@ -111,3 +133,53 @@ def test_queries_are_listed_from_the_wheel_alone(installed, tmp_path):
     done = run(installed, "query", "list", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "VZ1001" in done.stdout
+
+
+@compiler
+def test_wheel_holds_the_compiled_modules_for_every_later_python(wheel):
+    """One wheel for a machine, from Python 3.11 on; each extension stands beside its source, and no C goes along."""
+    assert re.search(r"-cp311-abi3-linux_\w+\.whl$", wheel.name)
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name for name in names if name.endswith(".so")} == EXTENSIONS
+    assert not [name for name in names if name.endswith(".c")]
+
+
+def test_wheel_built_without_a_compiler_says_that_it_is_for_any_machine(uncompiled_wheel):
+    """Nobody takes it for the compiled one: not pip's cache, not an index."""
+    assert uncompiled_wheel.name.endswith("-py3-none-any.whl")
+    archive = zipfile.ZipFile(uncompiled_wheel)
+    assert not [name for name in archive.namelist() if name.endswith((".so", ".c"))]
+    (said,) = [name for name in archive.namelist() if name.endswith(".dist-info/WHEEL")]
+    assert "Root-Is-Purelib: true" in archive.read(said).decode()
+
+
+@compiler
+def test_demo_answers_the_same_without_a_compiler(installed, uncompiled_wheel, tmp_path):
+    """It says once that it is slower, and nothing else differs."""
+    scripts = installed, install(uncompiled_wheel, tmp_path / "venv")
+    compiled, plain = (run(script, "demo", "-o", "json", cwd=tmp_path) for script in scripts)
+    assert (compiled.returncode, plain.returncode) == (0, 0), plain.stderr
+    reports = [
+        TIMES.sub("", done.stdout.replace(str(script.parents[1]), ""))
+        for done, script in zip((compiled, plain), scripts, strict=True)
+    ]
+    assert reports[0] == reports[1]
+    assert "not compiled" not in compiled.stderr
+    assert plain.stderr.count("the packet core is not compiled") == 1
+
+
+@pytest.mark.skipif(find_spec("Cython") is None, reason="no Cython")
+def test_a_build_that_fails_leaves_no_extension_of_an_older_source(tmp_path):
+    """Python would go on importing it in place of the source that was edited."""
+    source = copy(tmp_path / "source")
+    (stale,) = [source / name for name in EXTENSIONS if name.endswith("/packet_core.abi3.so")]
+    stale.touch()
+    words = ["-c", "import setuptools; setuptools.setup()", "build_ext", "--inplace", "--build-lib", "lib"]
+    (source / "lib" / stale.relative_to(source)).parent.mkdir(parents=True)
+    (source / "lib" / stale.relative_to(source)).touch()
+    os.utime(source / "lib" / stale.relative_to(source), (1, 1))
+    done = subprocess.run(
+        [sys.executable, *words], cwd=source, env=os.environ | NO_COMPILER, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert not [*source.rglob("*.so"), *(source / "vzflow").rglob("*.c")]

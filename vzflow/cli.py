@@ -404,6 +404,7 @@ def _distinct(names: Sequence[str]) -> list[str]:
 
 def _tell(inputs: Sequence[InputResult], errors: Sequence[VzflowError], *, quiet: bool) -> None:
     """Say what became of the inputs; errors are said in any case, a line each."""
+    from vzflow.pipeline.ingest import advice
     from vzflow.report.plain import aligned
 
     def fate(one: InputResult) -> tuple[str, ...]:
@@ -418,6 +419,8 @@ def _tell(inputs: Sequence[InputResult], errors: Sequence[VzflowError], *, quiet
     readable = [fate(one) for one in inputs if one.error is None]
     if readable and not quiet:
         print(_lines(aligned(readable, indent=0)), end="", file=sys.stderr)
+    if not quiet and (advised := advice(inputs)) is not None:
+        _say(advised)
     for error in errors:
         _say(str(error))
 

@@ -50,6 +50,7 @@ class InputResult:
         rejected: Records of the input that could not be used, those of earlier ingests included.
         damage: Why it could not be read to its end, now or earlier.
         unfinished: Bytes after its last whole line.
+        form: The format it was read as; null if nothing was read.
     """
 
     name: str
@@ -63,6 +64,7 @@ class InputResult:
     damage: str | None = None
     unfinished: int = 0
     error: VzflowError | None = None
+    form: str | None = None
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,16 @@ def ingest(
             raise
         return IngestResult(tuple(results), new_snapshots, problem)
     return IngestResult(tuple(results), new_snapshots)
+
+
+def advice(inputs: Iterable[InputResult]) -> str | None:
+    """Return what would make reading such *inputs* faster; null if nothing is known to."""
+    if all(one.form != "pcap" for one in inputs):
+        return None
+    from vzflow.readers import packet_core
+
+    slow = "the packet core is not compiled: captures are read many times slower. Install a C compiler and reinstall."
+    return None if packet_core.COMPILED else slow
 
 
 def check_arguments(form: str, reporter: str | None, cluster: str) -> None:
@@ -252,9 +264,10 @@ def _store(found: Segment, lake: Lake, receipts: list[dict[str, Any]], progress:
         )  # fmt: skip
     rejected, damage = _before(found, receipts)
     if not added:  # another process was faster
-        return InputResult(found.name, "unchanged", found.segment, unfinished=found.unfinished)
+        return InputResult(found.name, "unchanged", found.segment, unfinished=found.unfinished, form=found.format.name)
     return InputResult(
         found.name, "continued" if found.offset_from else "stored", found.segment, tally.read, flows,
         tally.skipped.total(), dict(Counter(reject.reason.value for reject in tally.rejects)),
         rejected + len(tally.rejects), tally.damage.value if tally.damage else damage, found.unfinished,
+        form=found.format.name,
     )  # fmt: skip
