@@ -1,5 +1,6 @@
 """Packets and captures made in the test, byte by byte, so that the readers are not tested with their own code."""
 
+import datetime
 import io
 import socket
 import struct
@@ -17,6 +18,8 @@ FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 #: 2023-11-14T22:13:20Z in microseconds.
 BEGIN = 1_700_000_000_000_000
 SECOND = 1_000_000
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+MICROSECOND = datetime.timedelta(microseconds=1)
 
 
 def ethernet(payload, kind=0x0800, addresses=b"\x02\0\0\0\0\x01\x02\0\0\0\0\x02"):
@@ -123,14 +126,23 @@ class Talk:
         return self.out(FIN | ACK).out(FIN | ACK, back=True).out(ACK)
 
 
-def read(data, link_type=1, tally=None):
-    """Rows and tally of a capture: bytes of a file, frames of a pcap, or a Talk."""
+def rows_of(batches):
+    """Flows as dicts; times are microseconds."""
+    rows = [row for batch in batches for row in batch.to_pylist()]
+    for row in rows:
+        for name in ("first_seen", "last_seen"):
+            row[name] = row[name] and (row[name] - EPOCH) // MICROSECOND
+    return sorted(rows, key=lambda row: row["record"])
+
+
+def read(data, link_type=1, tally=None, **options):
+    """Rows, by first packet, and tally of a capture: bytes of a file, frames of a pcap, or a Talk."""
     if isinstance(data, Talk):
         data = data.frames
     if isinstance(data, list):
         data = pcap_file(data, link_type)
     tally = tally or Tally()
-    rows = list(pcap.flows(io.BytesIO(data), CONTEXT, tally))
+    rows = rows_of(pcap.read(io.BytesIO(data), CONTEXT, tally, **options))
     assert tally.balanced
     return rows, tally
 

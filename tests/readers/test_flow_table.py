@@ -5,7 +5,6 @@ from readers.packet_support import (
     ACK,
     BEGIN,
     CLIENT,
-    CONTEXT,
     FIN,
     PSH,
     RST,
@@ -20,11 +19,6 @@ from readers.packet_support import (
     tcp,
     udp,
 )
-
-from vzflow.flow.key import FlowKey
-from vzflow.readers.base import Tally
-from vzflow.readers.flow_table import FlowTable
-from vzflow.readers.packet import Packet
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -289,41 +283,71 @@ def test_fragments_that_wait_are_bounded():
     assert (rows, len(tally.rejects)) == ([], 5_000)
 
 
-def packet(port, payload=b""):
-    return Packet(FlowKey("udp", CLIENT, port, SERVER, 9), 28 + len(payload), payload, len(payload))
+def datagram(port, payload=b"?", at=0):
+    return BEGIN + at, ethernet(ipv4(udp(port, 9, payload), protocol=17))
 
 
 def test_full_table_writes_out_the_flow_silent_for_longest():
     """Memory is bounded whatever the number of flows; a flow that comes again continues in a new row."""
-    tally = Tally()
-    table = FlowTable(CONTEXT, tally, max_flows=2)
-    for record, port in enumerate((1, 2, 1, 3, 2), 1):
-        table.add(record, BEGIN + record, packet(port))
-    rows = table.take() + list(table.finish())
-    assert [row["initiator_port"] for row in rows] == [2, 1, 3, 2]
-    assert sum(row["packets_sent"] for row in rows) == tally.in_flows == 5
+    rows, tally = read([datagram(port, at=n) for n, port in enumerate((1, 2, 1, 3, 4, 2))], max_flows=4)
+    assert [(row["initiator_port"], row["packets_sent"]) for row in rows] == [(1, 2), (2, 1), (3, 1), (4, 1), (2, 1)]
+    assert tally.in_flows == 6
+
+
+def test_full_table_keeps_the_initiators_of_idle_flows():
+    """Making room for new flows must not turn round a connection that goes on after a pause."""
+    old = Talk(sport=41_000, dport=42_000).open().say(b"\0one")
+    crowd = [datagram(port, at=130 * SECOND + port) for port in range(1, 5)]
+    goes_on = Talk(sport=41_000, dport=42_000, time=BEGIN + 131 * SECOND, sent=5, received=1).answer(b"\0two")
+    rows, _ = read(old.frames + crowd[:2] + goes_on.frames + crowd[2:], max_flows=6)
+    talked = [row for row in rows if row["protocol"] == "tcp"]
+    assert [(row["initiator_port"], row["initiator_basis"]) for row in talked] == [(41_000, "syn")] * 2
+
+
+@pytest.mark.parametrize("max_flows", [4, 7, 100])
+def test_no_packet_is_lost_however_small_the_table(max_flows):
+    """Rows that make room are rows."""
+    frames = [datagram(1 + n * 7 % 31, at=n * SECOND) for n in range(200)]
+    rows, tally = read(frames, max_flows=max_flows)
+    assert sum(row["packets_sent"] + row["packets_received"] for row in rows) == tally.in_flows == 200
+
+
+QUERY = bytes.fromhex("000101000001000000000000") + b"\x01a\0\0\1\0\1"
+#: Bytes of payload that the smallest pool holds.
+POOL = 512
 
 
 def test_payload_that_does_not_fit_the_pool_is_unknown_not_plaintext():
-    """Reassembly memory is bounded; what was not kept proves nothing."""
-    frames = Talk().open().say(REQUEST)
-    tally = Tally()
-    assert read(frames, tally=tally)[0][0]["transport_seen"] == "plaintext"
-    table = FlowTable(CONTEXT, Tally(), payload_pool=10)
-    key = FlowKey("udp", CLIENT, 40_000, SERVER, 53)
-    table.add(1, BEGIN, Packet(key, 500, b"\x00\x01" * 200, 400))
-    (row,) = table.finish()
-    assert (row["transport_seen"], row["payload_sent"]) == ("unknown", 400)
+    """Reassembly memory is bounded; what was not kept proves nothing, and says so."""
+    frames = Talk().open().say(REQUEST[:-2] + b"Cookie: " + b"a" * POOL + b"\r\n\r\n").frames
+    assert only(frames)["transport_seen"] == "plaintext"
+    (row,), _ = read(frames, payload_pool=POOL)
+    assert (row["transport_seen"], row["transport_seen_basis"]) == ("unknown", "pool_full")
+    assert row["payload_sent"] == len(REQUEST) + POOL + 10
+
+
+def test_flow_judged_early_to_make_room_in_the_pool_says_so_where_it_is_undecided():
+    """Half a hello is no proof; that the other half was not waited for is the pool's doing."""
+    half = Talk(sport=40_001).open().say(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"r" * 32)
+    other = Talk(sport=40_002, time=half.time).open().say(REQUEST)
+    rows, _ = read(half.frames + other.frames, payload_pool=POOL)
+    assert [row["transport_seen_basis"] for row in rows] == ["pool_full", "clear_protocol"]
 
 
 def test_payload_pool_is_given_back_when_a_flow_ends():
     """A long capture never runs out of room because of flows that are over."""
-    table = FlowTable(CONTEXT, Tally(), payload_pool=100)
-    query = bytes.fromhex("000101000001000000000000") + b"\x01a\0\0\1\0\1"
-    for n in range(50):
-        table.add(n + 1, BEGIN + n * 200 * SECOND, packet(1_000 + n, query))
-    rows = table.take() + list(table.finish())
+    frames = [datagram(1_000 + n, QUERY, at=n * 200 * SECOND) for n in range(50)]
+    rows, _ = read(frames, payload_pool=POOL)
     assert {row["transport_seen"] for row in rows} == {"plaintext"}
+
+
+def test_header_cut_after_its_ports_counts_and_proves_nothing():
+    """A short capture length leaves ports; whether there was payload is then not known, so not `none`."""
+    frames = [(time, data[:40], len(data)) for time, data in Talk().open().say(REQUEST).answer(ANSWER).frames]
+    row = only(frames)
+    assert (row["packets_sent"], row["packets_received"]) == (3, 2)
+    assert (row["payload_sent"], row["payload_received"]) == (None, None)
+    assert (row["transport_seen"], row["transport_seen_basis"]) == ("unknown", "cut")
 
 
 def test_times_that_run_backwards_do_not_split_a_flow():

@@ -28,13 +28,13 @@ from readers.packet_support import (
     option,
     pcap_file,
     read,
+    rows_of,
     section,
     shared_captures,
     tcp,
     udp,
 )
 
-from vzflow.flow.batch import batches
 from vzflow.flow.errors import UnreadableInput
 from vzflow.flow.schema import FLOW_SCHEMA
 from vzflow.readers import pcap
@@ -152,7 +152,7 @@ def test_gzip_that_ends_early_keeps_what_is_whole():
     for end in range(60, len(packed)):
         tally = Tally()
         try:
-            rows = list(pcap.flows(gzip.GzipFile(fileobj=io.BytesIO(packed[:end])), CONTEXT, tally))
+            rows = rows_of(pcap.read(gzip.GzipFile(fileobj=io.BytesIO(packed[:end])), CONTEXT, tally))
         except UnreadableInput:
             assert tally.read == 0
             continue
@@ -167,23 +167,24 @@ def test_gzip_with_a_wrong_checksum_is_named():
     packed = bytearray(gzip.compress(pcap_file(TALK), mtime=0))
     packed[-8] ^= 1
     tally = Tally()
-    list(pcap.flows(gzip.GzipFile(fileobj=io.BytesIO(bytes(packed))), CONTEXT, tally))
+    rows_of(pcap.read(gzip.GzipFile(fileobj=io.BytesIO(bytes(packed))), CONTEXT, tally))
     assert (tally.damage, tally.in_flows, tally.read) == ("bad_compression", len(TALK), len(TALK) + 1)
 
 
 class Pipe(io.RawIOBase):
-    """Gives a byte at a time, as a slow pipe may."""
+    """Gives *most* bytes at a time, as a slow pipe may."""
 
-    def __init__(self, data):
+    def __init__(self, data, most=1):
         self.data = io.BytesIO(data)
+        self.most = most
 
-    def read(self, size=-1):
-        return self.data.read(min(size, 1))
+    def readinto(self, buffer):
+        return self.data.readinto(memoryview(buffer)[: self.most])
 
 
 def test_a_pipe_that_gives_bytes_one_by_one_is_read_the_same():
     """Short reads are not the end of the file."""
-    assert list(pcap.flows(Pipe(PLAIN), CONTEXT, Tally())) == read(PLAIN)[0]
+    assert rows_of(pcap.read(Pipe(PLAIN), CONTEXT, Tally())) == read(PLAIN)[0]
 
 
 @pytest.mark.parametrize("captured", [(1 << 20) + 1, 0x7FFFFFFF, 0xFFFFFFFF])
@@ -325,13 +326,11 @@ def test_arp_and_other_protocols_are_skipped_by_name():
     assert (dict(tally.skipped), tally.in_flows) == ({"arp": 1, "not_ip": 1}, 1)
 
 
-def test_batch_size_never_changes_the_flows():
-    """Where a batch ends is no fact about the network."""
+def test_where_a_read_ends_never_changes_the_flows():
+    """A pipe may give any number of bytes at a time; records and blocks lie across."""
     frames = [(BEGIN + n * 40 * SECOND, ethernet(ipv4(udp(1_000 + n % 7, 53, b"?"), protocol=17))) for n in range(60)]
-    rows, _ = read(frames)
-    small = [row for batch in batches(iter(rows), 1) for row in batch.to_pylist()]
-    (large,) = pcap.read(io.BytesIO(pcap_file(frames)), CONTEXT, Tally())
-    assert small == large.to_pylist()
+    for size in (7, 100, 1_000):
+        assert rows_of(pcap.read(Pipe(pcap_file(frames), size), CONTEXT, Tally())) == read(frames)[0]
 
 
 def test_capture_cut_in_two_at_an_idle_gap_gives_the_same_totals():
@@ -452,9 +451,9 @@ def test_real_capture_gives_the_conversations_tshark_sees(name):
     with open_capture(name) as stream:
         if name in REFUSED:
             with pytest.raises(UnreadableInput):
-                list(pcap.flows(stream, CONTEXT, tally))
+                rows_of(pcap.read(stream, CONTEXT, tally))
             return
-        rows = list(pcap.flows(stream, CONTEXT, tally))
+        rows = rows_of(pcap.read(stream, CONTEXT, tally))
     assert tally.balanced
     assert tally.read - (tally.damage is not None) == truth["packets"]
     assert (tally.damage is not None) == (truth["read_error"] is not None)
@@ -485,7 +484,7 @@ def test_real_capture_gives_the_tls_facts_tshark_sees(name):
         return
     truth = json.loads((shared_captures() / "truth" / f"{name}.json").read_text())
     with open_capture(name) as stream:
-        rows = list(pcap.flows(stream, CONTEXT, Tally()))
+        rows = rows_of(pcap.read(stream, CONTEXT, Tally()))
     for one in truth["conversations"]:
         if one["proto"] != "tcp":
             continue

@@ -7,6 +7,10 @@ from typing import NamedTuple
 from vzflow.flow.key import FlowKey
 from vzflow.flow.terms import InitiatorBasis
 
+#: UDP ports that carry VXLAN: RFC 7348, and what Linux used before it (flannel, Cilium, older Calico). Geneve: RFC 8926.
+VXLAN_PORTS = (4789, 8472)
+GENEVE_PORT = 6081
+
 #: TCP flags.
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 
@@ -46,6 +50,7 @@ class Packet(NamedTuple):
         tunnel: A tunnel's outside, whose inside is not readable IP.
         fragment: Set on every fragment.
         part: A fragment after the first.
+        blind: The capture length cut the transport header after its ports: what was sent above it is not known.
         carrier: The fragments are those of a tunnel around this packet, which holds all bytes already.
     """
 
@@ -62,3 +67,4 @@ class Packet(NamedTuple):
     fragment: FragmentId | None = None
     part: bool = False
     carrier: bool = False
+    blind: bool = False

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from vzflow.flow.key import FlowKey, canonical_address
 from vzflow.flow.terms import InitiatorBasis, RejectReason, SkipReason
-from vzflow.readers.packet import ACK, RST, SYN, FragmentId, Packet, Tcp
+from vzflow.readers.packet import ACK, GENEVE_PORT, RST, SYN, VXLAN_PORTS, FragmentId, Packet, Tcp
 
 # A warning about this machine's interfaces or crypto library is none of the user's business.
 with warnings.catch_warnings():
@@ -58,8 +58,6 @@ _SEALED = {_ESP, _L2TP}
 #: IPv6 extension headers of the common form (RFC 8200 section 4, RFC 6275, 7401, 5533); AH and fragments differ.
 _EXTENSIONS = {0, 43, 60, 135, 139, 140}
 _FRAGMENT, _NO_NEXT = 44, 59
-#: RFC 7348, and the port Linux used before it (flannel, Cilium, older Calico); RFC 8926.
-_VXLAN_PORTS, _GENEVE_PORT = {4789, 8472}, 6081
 #: Echo request and reply (RFC 792, RFC 4443): who opened, +1 the sender, -1 the receiver.
 _ECHO = {(_ICMP, 8): 1, (_ICMP, 0): -1, (_ICMPV6, 128): 1, (_ICMPV6, 129): -1}
 
@@ -96,6 +94,7 @@ class _Frame(NamedTuple):
     via: tuple[str, ...] = ()
     loopback: bool = False
     marked: bool = False
+    vxlan_ports: frozenset[int] = frozenset(VXLAN_PORTS)
 
     def after(self, header: int) -> _Frame:
         return self._replace(data=self.data[header:], length=max(self.length - header, 0))
@@ -125,7 +124,13 @@ class _Ip:
     part: bool = False
 
 
-def decode(link_type: int, data: bytes, length: int, loopback: bool = False) -> Packet | SkipReason:
+def decode(
+    link_type: int,
+    data: bytes,
+    length: int,
+    loopback: bool = False,
+    vxlan_ports: frozenset[int] = frozenset(VXLAN_PORTS),
+) -> Packet | SkipReason:
     """
     Return the innermost packet in *data*, or the name of what is not IP.
 
@@ -136,11 +141,13 @@ def decode(link_type: int, data: bytes, length: int, loopback: bool = False) -> 
         data: Captured bytes.
         length: Bytes the packet had before the capture length cut it.
         loopback: The capture says that the interface is a loopback device.
+        vxlan_ports: UDP ports that carry VXLAN.
 
     Raises:
         Undecodable: The link type is unknown, or a header is cut or contradicts itself.
     """
-    frame = _Frame(data, max(length, len(data)), loopback=loopback, marked=link_type in (_ETHERNET, _SLL, _SLL2))
+    marked = link_type in (_ETHERNET, _SLL, _SLL2)
+    frame = _Frame(data, max(length, len(data)), loopback=loopback, marked=marked, vxlan_ports=vxlan_ports)
     if link_type in _RAW:
         return _ip(frame)
     if link_type in (_NULL, _LOOP):
@@ -387,7 +394,7 @@ def _gre(layer: Layer, frame: _Frame) -> Packet | SkipReason:
 
 def _tcp(ip: _Ip, frame: _Frame) -> Packet:
     if len(frame.data) < 14:
-        raise frame.short("TCP header")
+        return _blind(ip, _TCP, frame, 20, "TCP header")
     sender, receiver, seq, ack, offset, flags = struct.unpack_from("!HHIIBB", frame.data)
     header = (offset >> 4) * 4
     if header < 20 or header > frame.length:
@@ -405,18 +412,25 @@ def _tcp(ip: _Ip, frame: _Frame) -> Packet:
     )
 
 
+def _blind(ip: _Ip, protocol: int, frame: _Frame, size: int, header: str) -> Packet:
+    """Return a packet that was cut inside its transport header: the ports still say whose it is, and no more is known."""
+    if len(frame.data) < 4 or frame.length < size:
+        raise frame.short(header)
+    return _packet(ip, protocol, frame, ports=struct.unpack_from("!HH", frame.data))._replace(blind=True)
+
+
 def _udp(ip: _Ip, frame: _Frame) -> Packet | SkipReason:
     if len(frame.data) < 8:
-        raise frame.short("UDP header")
+        return _blind(ip, _UDP, frame, 8, "UDP header")
     sender, receiver, length = struct.unpack_from("!HHH", frame.data)
     if 0 < length < 8:
         raise Undecodable(RejectReason.MALFORMED_PACKET, f"UDP length {length}")
     # Zero as in IP above. A first fragment holds less than the length says.
     payload = frame.first(min(length or frame.length, frame.length)).after(8)
     outside = _packet(ip, _UDP, frame, ports=(sender, receiver), payload=payload, payload_length=payload.length)
-    if receiver in _VXLAN_PORTS and payload.data[:1] and payload.data[0] & 0x08:
+    if receiver in frame.vxlan_ports and payload.data[:1] and payload.data[0] & 0x08:
         return _inside(outside, lambda: _overlay(VXLAN, "vxlan", payload))
-    if receiver == _GENEVE_PORT and payload.data[:1] and payload.data[0] < 0x40:
+    if receiver == GENEVE_PORT and payload.data[:1] and payload.data[0] < 0x40:
         return _inside(outside, lambda: _overlay(GENEVE, "geneve", payload))
     return outside
 

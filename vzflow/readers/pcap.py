@@ -1,8 +1,8 @@
 """
-Capture file -> flows: finds the packets in pcap and pcapng, and names the exact place where a file is damaged.
+Capture file -> flows: what a pcap or pcapng file says of the packets in it, and the exact place where it is damaged.
 
-Decoding and flow building are elsewhere (`packet_scapy.py`, `flow_table.py`); every length in the file is bounded here
-before anything is read by it. scapy is imported only when a capture is read.
+The packets themselves are found, decoded and counted by `packet_core.py`; file headers, sections and interfaces are
+read here. Every length in the file is bounded before anything is read by it.
 
 Source: draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng (section numbers below are the latter's); the modified format
 is Alexey Kuznetzov's, as libpcap's sf-pcap.c reads it.
@@ -11,27 +11,26 @@ is Alexey Kuznetzov's, as libpcap's sf-pcap.c reads it.
 from __future__ import annotations
 
 import gzip
+import os
 import struct
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import BinaryIO, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
 
-from vzflow.flow.batch import Row, batches
 from vzflow.flow.errors import UnreadableInput
-from vzflow.flow.lookups import FOREVER
 from vzflow.flow.terms import RejectReason, SkipReason
+from vzflow.readers import packet_core
 from vzflow.readers.base import Context, Tally
-from vzflow.readers.flow_table import FlowTable
+from vzflow.readers.fragments import Fragments, Held
+from vzflow.readers.packet import VXLAN_PORTS
+from vzflow.readers.packet_core import MAX_INTERFACES, MAX_PACKET
 
-#: Largest packet: no interface has a larger one (BIG TCP ends at 512 KiB), so a longer one is a length that lies.
-MAX_PACKET = 1 << 20
-#: Interfaces of one section that are remembered.
-MAX_INTERFACES = 1 << 16
-#: Bytes of a skipped block read at a time.
-_CHUNK = 1 << 16
+#: Bytes read at a time: what is read is decoded while it is in the processor's cache.
+READ = 1 << 20
+#: Largest block of a pcapng that is looked into: a packet and its options.
+MAX_BLOCK = MAX_PACKET + (1 << 16)
 
 
 class _Style(NamedTuple):
@@ -52,33 +51,12 @@ _PCAP = {
     bytes.fromhex("a1b2cd34"): _Style(">", 1_000_000, 24),
 }
 _PCAPNG = bytes.fromhex("0a0d0d0a")
-_SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE_PACKET, _PACKET = 0x0A0D0D0A, 1, 2, 3, 6
+_SECTION, _INTERFACE = 0x0A0D0D0A, 1
 _ORDERS = {bytes.fromhex("4d3c2b1a"): "<", bytes.fromhex("1a2b3c4d"): ">"}
 #: Interface options: end, name, resolution and offset of times (section 4.2).
 _END, _NAME, _RESOLUTION, _OFFSET = 0, 2, 9, 14
 #: What Linux and the BSDs call their loopback device.
 _LOOPBACK_NAMES = {b"lo", b"lo0"}
-
-
-class Frame(NamedTuple):
-    """
-    One captured packet.
-
-    Args:
-        time: Microseconds since 1970; null when the capture has none for it.
-        link_type: LINKTYPE value; null when its interface is not described.
-        data: Captured bytes.
-        length: Bytes before the capture length cut them.
-        loopback: The interface is named as a loopback device.
-        fault: Why the packet cannot be used although the file goes on; null when it can.
-    """
-
-    time: int | None
-    link_type: int | None
-    data: bytes
-    length: int
-    loopback: bool = False
-    fault: str | None = None
 
 
 class _Damage(Exception):
@@ -98,7 +76,7 @@ def recognises(head: bytes) -> bool:
     return head[:4] in _PCAP
 
 
-def read(stream: BinaryIO, context: Context, tally: Tally) -> Iterator[pa.RecordBatch]:
+def read(stream: BinaryIO, context: Context, tally: Tally, **options: Any) -> Iterator[pa.RecordBatch]:  # noqa: ANN401
     """
     Read a capture into flows.
 
@@ -106,6 +84,7 @@ def read(stream: BinaryIO, context: Context, tally: Tally) -> Iterator[pa.Record
         stream: The capture, uncompressed; a decompressor that fails on the way is damage at that place.
         context: Segment and cluster for every row, path for messages.
         tally: Counts every packet; blocks of a pcapng that hold no packet are no records.
+        options: Of `Capture`.
 
     Yields:
         Batches of FLOW_SCHEMA, in the order in which flows end.
@@ -113,226 +92,305 @@ def read(stream: BinaryIO, context: Context, tally: Tally) -> Iterator[pa.Record
     Raises:
         UnreadableInput: The file header is not a capture's. Damage after it is noted in *tally*.
     """
-    return batches(flows(stream, context, tally))
+    return Capture(stream, context, tally, **options).batches()
 
 
-def flows(stream: BinaryIO, context: Context, tally: Tally) -> Iterator[Row]:
-    """Yield the flows of a capture as rows; arguments and errors as `read`."""
-    from vzflow.readers.packet_scapy import Undecodable, decode
+class Capture:
+    """
+    One capture on its way through the packet core.
 
-    table = FlowTable(context, tally)
-    for number, frame in enumerate(_counted(stream, context, tally), 1):
+    Args:
+        core: The module to decode with: `packet_core`, or its interpreted twin.
+        all_slow: Decode everything with scapy.
+        vxlan_ports: UDP ports that carry VXLAN.
+        limits: `max_flows` and `payload_pool` of the core.
+    """
+
+    def __init__(
+        self,
+        stream: BinaryIO,
+        context: Context,
+        tally: Tally,
+        *,
+        core: Any = packet_core,  # noqa: ANN401 - a module
+        all_slow: bool = False,
+        vxlan_ports: Iterable[int] = VXLAN_PORTS,
+        **limits: int,
+    ) -> None:
+        self._input = _Buffer(stream)
+        self._context = context
+        self._tally = tally
+        self._vxlan_ports = frozenset(vxlan_ports)
+        self._core = core.Core(
+            os.urandom(16),
+            self._slow,
+            tally.reject,
+            self._flush,
+            vxlan_ports=self._vxlan_ports,
+            all_slow=all_slow,
+            **limits,
+        )
+        self._counted = (0, 0, 0, 0)
+        self._fragments = Fragments()
+        self._ready: list[pa.RecordBatch] = []
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the flows; errors as `read`."""
         try:
-            if frame.fault is not None or frame.link_type is None:
-                raise Undecodable(RejectReason.BAD_RECORD, frame.fault or "no link type")
-            packet = decode(frame.link_type, frame.data, frame.length, frame.loopback)
-        except Undecodable as error:
-            tally.reject(number, error.reason, error.detail, frame.data)
-            continue
-        if isinstance(packet, SkipReason):
-            tally.skip(packet)
-            continue
-        table.add(number, frame.time, packet)
-        yield from table.take()
-    yield from table.finish()
+            where = self._opened()
+        except _Damage as damage:
+            do = "Name a whole pcap or pcapng file."
+            raise UnreadableInput(f"not a capture: {damage.detail}", at=self._context.place(), do=do) from damage
+        try:
+            for _ in where:
+                self._note()
+                yield from self._take()
+        except _Damage as damage:
+            self._note()
+            self._tally.stop(self._tally.read + 1, damage.reason, damage.detail, damage.raw)
+        for record, _, packet in self._fragments.left():
+            self._lone(record, packet)
+        self._core.finish()
+        self._note()
+        yield from self._take()
 
+    def _opened(self) -> Iterator[None]:
+        """Read the file header, the same size in both formats, and return what reads the rest."""
+        head = self._input.exactly(24, "file header")
+        style = _PCAP.get(head[:4])
+        if style is not None:
+            major, link = struct.unpack_from(style.order + "H14xI", head, 4)
+            if major != 2:
+                raise _Damage(RejectReason.BAD_RECORD, f"pcap version {major}")
+            # The upper half says whether frames end in a checksum, which IP's own length leaves out.
+            self._core.set_pcap(style.order == ">", style.units, style.record, link & 0xFFFF)
+            return self._records(style)
+        if head[:4] == _PCAPNG:
+            return self._blocks(self._section(head))
+        raise _Damage(RejectReason.BAD_RECORD, f"it begins with {head[:4]!r}")
 
-def _counted(stream: BinaryIO, context: Context, tally: Tally) -> Iterator[Frame]:
-    """Yield every whole packet, counting it as read; note the damage that ends the file early, if any does."""
-    try:
-        frames = _opened(stream)
-    except _Damage as damage:
-        do = "Name a whole pcap or pcapng file."
-        raise UnreadableInput(f"not a capture: {damage.detail}", at=context.place(), do=do) from damage
-    try:
-        for frame in frames:
-            tally.read += 1
-            yield frame
-    except _Damage as damage:
-        tally.stop(tally.read + 1, damage.reason, damage.detail, damage.raw)
+    def _records(self, style: _Style) -> Iterator[None]:
+        given = self._input
+        more = True
+        while more:
+            given.at, why = self._core.feed(given.memory, given.at, given.end)
+            if why == "damage":
+                raise _Damage(RejectReason.BAD_RECORD, *self._core.damage)
+            yield
+            more = given.fill()
+        left = given.left()
+        if given.broken is not None:
+            raise given.damage(left)
+        if not left:
+            return
+        if len(left) < style.record:
+            raise _Damage(RejectReason.TRUNCATED_FILE, "the file ends inside a record header", left)
+        (captured,) = struct.unpack_from(style.order + "I", left, 8)
+        raise _ends_inside("packet", len(left) - style.record, captured, left[style.record :])
 
+    def _blocks(self, order: str) -> Iterator[None]:
+        given = self._input
+        more = True
+        while more:
+            why = "block"
+            while why == "block":
+                given.at, why = self._core.feed(given.memory, given.at, given.end)
+                if why == "damage":
+                    raise _Damage(RejectReason.BAD_RECORD, *self._core.damage)
+                if why == "block":
+                    order = self._other_block(order)
+            yield
+            more = given.fill()
+        left = given.left()
+        if given.broken is not None:
+            raise given.damage(left)
+        if not left:
+            return
+        if len(left) < 8:
+            raise _Damage(RejectReason.TRUNCATED_FILE, "the file ends inside a block header", left)
+        (size,) = struct.unpack_from(order + "I", left, 4)
+        missing_end = len(left) - 8 >= size - 12
+        raise _ends_inside(
+            "block", len(left) - 8 - missing_end * (size - 12), 4 if missing_end else size - 12, left[8:]
+        )
 
-def _opened(stream: BinaryIO) -> Iterator[Frame]:
-    """Read the file header, the same size in both formats, and return what yields the packets."""
-    head = _exactly(stream, 24, "file header")
-    style = _PCAP.get(head[:4])
-    if style is not None:
-        major, link = struct.unpack_from(style.order + "H14xI", head, 4)
-        if major != 2:
-            raise _Damage(RejectReason.BAD_RECORD, f"pcap version {major}")
-        # The upper half says whether frames end in a checksum, which IP's own length leaves out.
-        return _pcap(stream, style, link & 0xFFFF)
-    if head[:4] == _PCAPNG:
-        return _pcapng(stream, _section(stream, head))
-    raise _Damage(RejectReason.BAD_RECORD, f"it begins with {head[:4]!r}")
-
-
-def _pcap(stream: BinaryIO, style: _Style, link_type: int) -> Iterator[Frame]:
-    while head := _take(stream, style.record):
-        if len(head) < style.record:
-            raise _Damage(RejectReason.TRUNCATED_FILE, "the file ends inside a record header", head)
-        seconds, fraction, captured, length = struct.unpack_from(style.order + "IIII", head)
-        if captured > MAX_PACKET:
-            raise _Damage(RejectReason.BAD_RECORD, f"a packet of {captured} bytes", head)
-        data = _exactly(stream, captured, "packet")
-        time = seconds * 1_000_000 + fraction * 1_000_000 // style.units
-        yield Frame(time, link_type, data, _bounded(length, captured))
-
-
-def _bounded(length: int, captured: int) -> int:
-    """The original length, as far as it can be believed: at least what is there, at most what a packet can have."""
-    return max(captured, min(length, MAX_PACKET))
-
-
-@dataclass(frozen=True)
-class _Interface:
-    """What an interface description says of the packets that name it. A snaplen of 0 is no limit."""
-
-    link_type: int
-    snaplen: int
-    units: int = 1_000_000
-    offset: int = 0
-    loopback: bool = False
-
-    def time(self, stamp: int) -> int | None:
-        """Microseconds since 1970; null when no calendar has them."""
-        time = stamp * 1_000_000 // self.units + self.offset * 1_000_000
-        return time if 0 <= time <= FOREVER else None
-
-
-@dataclass
-class _Section:
-    """One section of a pcapng: its byte order, and the interfaces described so far."""
-
-    order: str
-    interfaces: list[_Interface] = field(default_factory=list)
-
-    def unpack(self, layout: str, data: bytes, at: int = 0) -> tuple[int, ...]:
-        return struct.unpack_from(self.order + layout, data, at)
-
-
-def _section(stream: BinaryIO, head: bytes) -> _Section:
-    """Read the rest of a section header block (section 4.1) whose first 24 bytes are *head*."""
-    order = _ORDERS.get(head[8:12])
-    if order is None:
-        raise _Damage(RejectReason.BAD_RECORD, f"a section with the byte order {head[8:12].hex()}", head)
-    section = _Section(order)
-    size, _, major = section.unpack("IIH", head, 4)
-    if size < 28 or size % 4 or major != 1:
-        raise _Damage(RejectReason.BAD_RECORD, f"a section header of {size} bytes, version {major}", head)
-    _skip(stream, size - 28)
-    _end_of_block(stream, section, size)
-    return section
-
-
-def _pcapng(stream: BinaryIO, section: _Section) -> Iterator[Frame]:
-    while head := _take(stream, 8):
-        if len(head) < 8:
-            raise _Damage(RejectReason.TRUNCATED_FILE, "the file ends inside a block header", head)
-        kind, size = section.unpack("II", head)
+    def _other_block(self, order: str) -> str:
+        """Read a block that holds no packet; return the byte order of what follows."""
+        given = self._input
+        head = given.exactly(8, "block header")
+        kind, size = struct.unpack(order + "II", head)
         if kind == _SECTION:
-            section = _section(stream, head + _exactly(stream, 16, "section header"))
-            continue
+            return self._section(head + given.exactly(16, "section header"))
         if size < 12 or size % 4:
             raise _Damage(RejectReason.BAD_RECORD, f"a block of {size} bytes", head)
-        if kind not in (_INTERFACE, _OLD_PACKET, _SIMPLE_PACKET, _PACKET):
-            _skip(stream, size - 12)
-            _end_of_block(stream, section, size)
-            continue
-        if size > MAX_PACKET + _CHUNK:
+        if kind != _INTERFACE:
+            given.skip(size - 12)
+            _end_of_block(given, order, size)
+            return order
+        if size > MAX_BLOCK:
             raise _Damage(RejectReason.BAD_RECORD, f"a packet or interface block of {size} bytes", head)
-        body = _exactly(stream, size - 12, "block")
-        _end_of_block(stream, section, size)
-        if kind == _INTERFACE:
-            section.interfaces.append(_interface(section, body))
-            if len(section.interfaces) > MAX_INTERFACES:
-                raise _Damage(RejectReason.BAD_RECORD, f"more than {MAX_INTERFACES} interfaces", head)
-        else:
-            yield _packet(section, kind, body)
+        body = given.exactly(size - 12, "block")
+        _end_of_block(given, order, size)
+        self._interfaces += 1
+        if self._interfaces > MAX_INTERFACES:
+            raise _Damage(RejectReason.BAD_RECORD, f"more than {MAX_INTERFACES} interfaces", head)
+        self._core.add_interface(*_interface(order, body))
+        return order
+
+    def _section(self, head: bytes) -> str:
+        """Read the rest of a section header block (section 4.1) whose first 24 bytes are *head*; return its order."""
+        order = _ORDERS.get(head[8:12])
+        if order is None:
+            raise _Damage(RejectReason.BAD_RECORD, f"a section with the byte order {head[8:12].hex()}", head)
+        size, _, major = struct.unpack_from(order + "IIH", head, 4)
+        if size < 28 or size % 4 or major != 1:
+            raise _Damage(RejectReason.BAD_RECORD, f"a section header of {size} bytes, version {major}", head)
+        self._input.skip(size - 28)
+        _end_of_block(self._input, order, size)
+        self._core.set_section(order == ">")
+        self._interfaces = 0
+        return order
+
+    def _slow(self, record: int, time: int | None, link: int, data: bytes, length: int, loopback: bool) -> None:
+        """Decode with scapy what the core does not know."""
+        from vzflow.readers.packet_scapy import Undecodable, decode
+
+        try:
+            packet = decode(link, data, length, loopback, self._vxlan_ports)
+        except Undecodable as error:
+            self._tally.reject(record, error.reason, error.detail, data)
+            return
+        if isinstance(packet, SkipReason):
+            self._tally.skip(packet)
+            return
+        ready, lost = self._fragments.sort(record, time, packet)
+        for held in ready:
+            self._core.add(*held)
+        for late, _, part in lost:
+            self._lone(late, part)
+
+    def _lone(self, record: int, packet: Any) -> None:  # noqa: ANN401
+        detail = f"{packet.key.protocol} {packet.key.ip} > {packet.key.peer_ip}, {packet.length} bytes"
+        self._tally.reject(record, RejectReason.LONE_FRAGMENT, detail)
+
+    def _note(self) -> None:
+        """Bring the tally up to the core's counts."""
+        read, in_flows, arps, not_ip = (
+            now - before for now, before in zip(self._core.counts, self._counted, strict=True)
+        )
+        self._counted = self._core.counts
+        self._tally.read += read
+        self._tally.in_flows += in_flows
+        for reason, count in ((SkipReason.ARP, arps), (SkipReason.NOT_IP, not_ip)):
+            if count:
+                self._tally.skipped[reason] += count
+
+    def _flush(self) -> None:
+        from vzflow.readers.packet_rows import batch_of
+
+        self._ready.append(batch_of(self._core, self._context))
+        self._core.taken()
+
+    def _take(self) -> list[pa.RecordBatch]:
+        ready, self._ready = self._ready, []
+        return ready
 
 
-def _interface(section: _Section, body: bytes) -> _Interface:
-    """Interface description block (section 4.2)."""
+class _Buffer:
+    """The bytes of a stream that are not consumed yet: `memory` from `at` to `end`."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.memory = memoryview(bytearray(MAX_BLOCK + READ))
+        self.at = self.end = 0
+        self.broken: tuple[RejectReason, str] | None = None
+        # A decompressor that is asked for a full buffer throws away what it has when the end is missing.
+        self._read: Any = getattr(stream, "readinto1", None) or stream.readinto  # type: ignore[attr-defined]
+
+    def fill(self) -> bool:
+        """Read on; false at the end of the stream."""
+        if self.broken is not None:
+            return False
+        if self.at:
+            left = self.end - self.at
+            self.memory[:left] = (
+                self.memory[self.at : self.end].tobytes() if left > self.at else self.memory[self.at : self.end]
+            )
+            self.at, self.end = 0, left
+        try:
+            count = self._read(self.memory[self.end : self.end + READ])
+        except EOFError:
+            self.broken = RejectReason.TRUNCATED_FILE, "the compressed file ends early"
+            return False
+        except (gzip.BadGzipFile, zlib.error) as error:
+            self.broken = RejectReason.BAD_COMPRESSION, str(error)
+            return False
+        self.end += count
+        return bool(count)
+
+    def left(self) -> bytes:
+        """Return everything that is not consumed."""
+        return bytes(self.memory[self.at : self.end])
+
+    def damage(self, raw: bytes) -> _Damage:
+        """Return why the stream broke off in the middle of *raw*."""
+        assert self.broken is not None
+        reason, detail = self.broken
+        return _Damage(reason, detail, raw)
+
+    def exactly(self, count: int, what: str) -> bytes:
+        """Consume *count* bytes, at most MAX_BLOCK; raise _Damage if there are fewer."""
+        while self.end - self.at < count and self.fill():
+            pass
+        data = bytes(self.memory[self.at : min(self.at + count, self.end)])
+        if len(data) < count:
+            if self.broken is not None:
+                raise self.damage(data)
+            raise _ends_inside(what, len(data), count, data)
+        self.at += count
+        return data
+
+    def skip(self, count: int) -> None:
+        """Consume *count* bytes, however many."""
+        while count > self.end - self.at:
+            count -= self.end - self.at
+            self.at = self.end
+            if not self.fill():
+                self.exactly(min(count, MAX_BLOCK), "block")
+        self.at += count
+
+
+def _ends_inside(what: str, there: int, wanted: int, raw: bytes) -> _Damage:
+    return _Damage(RejectReason.TRUNCATED_FILE, f"the file ends inside a {what}: {there} of {wanted} bytes", raw)
+
+
+def _end_of_block(given: _Buffer, order: str, size: int) -> None:
+    """A block repeats its size at its end: when the two differ, nobody knows where the next one begins."""
+    (again,) = struct.unpack(order + "I", given.exactly(4, "block"))
+    if again != size:
+        raise _Damage(RejectReason.BAD_RECORD, f"a block of {size} bytes that ends as one of {again}")
+
+
+def _interface(order: str, body: bytes) -> tuple[int, int, int, int, bool]:
+    """Return link type, snaplen, time units a second, time offset in seconds, and whether it is a loopback device."""
     if len(body) < 8:
         raise _Damage(RejectReason.BAD_RECORD, f"an interface description of {len(body)} bytes", body)
-    link_type, snaplen = section.unpack("HxxI", body)
-    options = dict(_options(section, body[8:]))
+    link_type, snaplen = struct.unpack_from(order + "HxxI", body)
+    options = dict(_options(order, body[8:]))
     units, offset = 1_000_000, 0
     if len(resolution := options.get(_RESOLUTION, b"")) == 1:
         power = resolution[0] & 0x7F
         units = 1 << power if resolution[0] & 0x80 else 10**power
     if len(seconds := options.get(_OFFSET, b"")) == 8:
-        (offset,) = section.unpack("q", seconds)
+        (offset,) = struct.unpack(order + "q", seconds)
     loopback = options.get(_NAME, b"").rstrip(b"\0") in _LOOPBACK_NAMES
-    return _Interface(link_type, snaplen, units, offset, loopback)
+    return link_type, snaplen, units, offset, loopback
 
 
-def _options(section: _Section, data: bytes) -> Iterator[tuple[int, bytes]]:
+def _options(order: str, data: bytes) -> Iterator[tuple[int, bytes]]:
     at = 0
     while at + 4 <= len(data):
-        code, size = section.unpack("HH", data, at)
+        code, size = struct.unpack_from(order + "HH", data, at)
         if code == _END or at + 4 + size > len(data):
             return
         yield code, data[at + 4 : at + 4 + size]
         at += 4 + ((size + 3) & ~3)
-
-
-def _packet(section: _Section, kind: int, body: bytes) -> Frame:
-    """
-    One packet of an enhanced (section 4.3), simple (4.4) or obsolete (A.1) packet block.
-
-    A block whose inside contradicts itself costs that packet only: the next block is found all the same.
-    """
-    number, high, low = 0, None, 0
-    try:
-        if kind == _SIMPLE_PACKET:
-            (length,), at = section.unpack("I", body), 4
-            snaplen = section.interfaces[0].snaplen if section.interfaces else 0
-            captured = min(length, snaplen or length)
-        else:
-            number, high, low, captured, length = section.unpack("IIIII" if kind == _PACKET else "HxxIIII", body)
-            at = 20
-    except struct.error:
-        return Frame(None, None, body, len(body), fault=f"a packet block of {len(body)} bytes")
-    if number >= len(section.interfaces):
-        return Frame(None, None, body, len(body), fault=f"interface {number} is not described")
-    if captured > len(body) - at or captured > MAX_PACKET:
-        return Frame(None, None, body, len(body), fault=f"{captured} bytes captured in a block of {len(body)}")
-    interface = section.interfaces[number]
-    time = None if high is None else interface.time(high << 32 | low)
-    data = body[at : at + captured]
-    return Frame(time, interface.link_type, data, _bounded(length, captured), interface.loopback)
-
-
-def _end_of_block(stream: BinaryIO, section: _Section, size: int) -> None:
-    """A block repeats its size at its end: when the two differ, nobody knows where the next one begins."""
-    (again,) = section.unpack("I", _exactly(stream, 4, "block"))
-    if again != size:
-        raise _Damage(RejectReason.BAD_RECORD, f"a block of {size} bytes that ends as one of {again}")
-
-
-def _exactly(stream: BinaryIO, count: int, what: str) -> bytes:
-    data = _take(stream, count)
-    if len(data) < count:
-        detail = f"the file ends inside a {what}: {len(data)} of {count} bytes"
-        raise _Damage(RejectReason.TRUNCATED_FILE, detail, data)
-    return data
-
-
-def _skip(stream: BinaryIO, count: int) -> None:
-    while count > 0:
-        count -= len(_exactly(stream, min(count, _CHUNK), "block"))
-
-
-def _take(stream: BinaryIO, count: int) -> bytes:
-    """Read *count* bytes, fewer only at the end of the file; a pipe may give them in pieces."""
-    parts = []
-    try:
-        while count > 0 and (part := stream.read(count)):
-            parts.append(part)
-            count -= len(part)
-    except EOFError as error:
-        raise _Damage(RejectReason.TRUNCATED_FILE, "the compressed file ends early", b"".join(parts)) from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise _Damage(RejectReason.BAD_COMPRESSION, str(error), b"".join(parts)) from error
-    return b"".join(parts)

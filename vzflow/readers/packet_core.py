@@ -1,0 +1,2148 @@
+# cython: language_level=3, boundscheck=True, wraparound=False, initializedcheck=False, cdivision=True
+"""
+The packet core: capture bytes -> flows, for every link type and tunnel that is common.
+
+Four floors in one file, so that they inline into each other: records (pcap, pcapng packet blocks), decoding down to the
+innermost packet, the flow table, and the first payload bytes of each direction. What is rare (a link type only scapy
+knows, an IP fragment) is given to `slow`, which gives the decoded packet back to `add`: there is one flow table.
+
+The same file runs under CPython and compiles to C (Cython's pure Python mode). Every access to memory is checked
+against its buffer; the explicit length tests say what a *packet* holds, and are what decides between counted, cut and
+malformed. Sums that may pass 64 bits are masked, so that both ways of running give the same numbers.
+
+A flow ends after 120 s without a packet, when a new SYN opens its 5-tuple again, when the table is full, or with the
+capture. There is no active limit: a connection that never pauses is one row. Connection states are those of RFC 9293 as
+far as a bystander can tell them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from ipaddress import ip_address
+
+import numpy as np
+
+try:
+    import cython
+except ImportError:  # users' machines: the stand-in runs the same file
+    from vzflow.readers import _nocython as cython
+
+from vzflow.flow.lookups import FOREVER
+from vzflow.flow.terms import RejectReason, Transport, TransportBasis
+from vzflow.readers.packet import GENEVE_PORT, VXLAN_PORTS
+from vzflow.readers.payload import WIREGUARD, judge_datagrams, judge_streams
+from vzflow.readers.stream import DATAGRAM_LIMIT, LIMIT, Stream
+from vzflow.readers.tls import Facts, unknown
+
+#: (record, time or None, link type, bytes, original length, on a loopback device)
+Slow = Callable[[int, "int | None", int, bytes, int, bool], None]
+#: (record, reason, detail, bytes)
+Rejected = Callable[[int, RejectReason, str, bytes], None]
+
+#: Whether this file runs as machine code.
+COMPILED = bool(cython.compiled)
+
+#: Microseconds without a packet that end a flow. No active limit (design section 3).
+IDLE = 120_000_000
+#: Flows in the table. When it is full, rows of idle ones are written out, then those silent for longest make room.
+MAX_FLOWS = 500_000
+#: Bytes of first payload held for all flows together; what does not fit is `unknown`, basis `pool_full`.
+PAYLOAD_POOL = 64 << 20
+#: Interfaces of one section that are remembered.
+MAX_INTERFACES = 1 << 16
+#: Largest packet: no interface has a larger one (BIG TCP ends at 512 KiB), so a longer one is a length that lies.
+MAX_PACKET = 1 << 20
+#: Microseconds within which the copies of a packet pass all interfaces of a host. A retransmission may come sooner: it
+#: is told apart by where it was seen (`_copy_of`), not by time.
+COPY_WINDOW = 100_000
+
+# What is a number in machine code; without this line each would be a lookup by name.
+cython.declare(
+    MORE=cython.longlong, BLOCK=cython.longlong, DAMAGE=cython.longlong,
+    KEY_WORDS=cython.longlong, A_HIGH=cython.longlong, A_LOW=cython.longlong, B_HIGH=cython.longlong,
+    B_LOW=cython.longlong, PORTS=cython.longlong, HASH=cython.longlong,
+    FLOW_WORDS=cython.longlong, FIRST=cython.longlong, LAST=cython.longlong, TOUCHED=cython.longlong,
+    RECORD=cython.longlong, PACKETS=cython.longlong, BYTES=cython.longlong, PAYLOAD=cython.longlong,
+    DUPLICATES=cython.longlong, FACTS=cython.longlong, FLAGS=cython.longlong, ISN=cython.longlong,
+    END=cython.longlong, STREAMS=cython.longlong, OPENER=cython.longlong, BASIS=cython.longlong,
+    STATE=cython.longlong, HOP=cython.longlong, OUT_WORDS=cython.longlong, OUT_ROWS=cython.longlong,
+    LIVE=cython.longlong, ALIAS=cython.longlong, OPENED=cython.longlong, RESET=cython.longlong,
+    LOOPBACK=cython.longlong, WIRE=cython.longlong, UNMARKED=cython.longlong, TUNNEL=cython.longlong,
+    SECOND_FIRST=cython.longlong, OPENER_KNOWN=cython.longlong, OPENER_SIDE=cython.longlong, BLIND=cython.longlong,
+    POOL_FULL=cython.longlong, BASIS_SHIFT=cython.longlong, SIDE_SHIFT=cython.longlong, ACKED=cython.longlong,
+    FINNED=cython.longlong, RESETTED=cython.longlong, REFUSED=cython.longlong, FIXED_FACTS=cython.longlong,
+    CHUNK=cython.longlong, STREAM_LIMIT=cython.longlong, FIRST_DATAGRAM=cython.longlong, CHUNKS=cython.longlong,
+    GAPS=cython.longlong, ACKS=cython.longlong, STREAM_WORDS=cython.longlong, BASE=cython.longlong,
+    HAVE=cython.longlong, COUNTS=cython.longlong, MARKS=cython.longlong, AT_CHUNKS=cython.longlong,
+    AT_GAPS=cython.longlong, AT_ACKS=cython.longlong, STARTED=cython.longlong, CUT=cython.longlong,
+    BEYOND=cython.longlong, COPY_SLOTS=cython.longlong, COPY_WORDS=cython.longlong, COPY_PLACES=cython.longlong,
+    TCP=cython.longlong, UDP=cython.longlong, ICMP=cython.longlong, ICMPV6=cython.longlong, SCTP=cython.longlong,
+    GRE=cython.longlong, ESP=cython.longlong, AH=cython.longlong, ETHERIP=cython.longlong, L2TP=cython.longlong,
+    MPLS=cython.longlong, FIN=cython.longlong, SYN=cython.longlong, RST=cython.longlong, ACK=cython.longlong,
+    DECODED=cython.int, SKIP_ARP=cython.int, SKIP_NOT_IP=cython.int, REJECT=cython.int, SLOW=cython.int,
+    ETHERNET=cython.int, NULL=cython.int, PPP=cython.int, LOOP=cython.int, SLL=cython.int, NFLOG=cython.int,
+    SLL2=cython.int, ARPHRD_LOOPBACK=cython.longlong, NFLOG_PAYLOAD=cython.longlong, IPIP=cython.longlong,
+    SIX_IN_FOUR=cython.longlong, FOUR_IN_SIX=cython.longlong, SIX_IN_SIX=cython.longlong, IN_MPLS=cython.longlong,
+    IN_ETHERIP=cython.longlong, IN_GRE=cython.longlong, IN_GRE_KEY=cython.longlong, IN_VXLAN=cython.longlong,
+    IN_GENEVE=cython.longlong, TUNNELS=cython.int, HEADERS=cython.int, EXTENSIONS=cython.int, EPHEMERAL=cython.longlong,
+)  # fmt: skip
+
+# Headers and tunnels in one packet beyond which it is an attack, not traffic.
+HEADERS, EXTENSIONS, TUNNELS = 32, 256, 8
+
+# What feed() stopped for.
+MORE, BLOCK, DAMAGE = 0, 1, 2
+STOPPED = ("more", "block", "damage")
+
+# A flow's key: the two ends in canonical order, then ports, protocol and encapsulation in one word (16 bits each), and
+# its hash.
+KEY_WORDS = 6
+A_HIGH, A_LOW, B_HIGH, B_LOW, PORTS, HASH = range(6)
+# What is counted of a flow. Side 0 is the end that sorts first; -1 is "none" in times and sequence numbers.
+FLOW_WORDS = 18
+FIRST, LAST, TOUCHED, RECORD = 0, 1, 2, 3
+PACKETS, BYTES, PAYLOAD = 4, 6, 8  # of side 0; of side 1 in the word after it
+DUPLICATES, FACTS, FLAGS = 10, 11, 12
+ISN, END, STREAMS = 13, 15, 17  # ISN and END of side 0; of side 1 in the word after it
+# What an emitted row has besides: side that opened, and indexes in BASES, STATES and HOPS.
+OUT_WORDS = 22
+OPENER, BASIS, STATE, HOP = 18, 19, 20, 21
+#: Names of the words of a row in `out_flows`, and of one in `out_keys`.
+ROW_FIELDS = (
+    "first", "last", "touched", "record", "packets0", "packets1", "bytes0", "bytes1", "payload0", "payload1",
+    "duplicates", "facts", "flags", "isn0", "isn1", "end0", "end1", "streams", "opener", "basis", "state", "hop",
+)  # fmt: skip
+KEY_FIELDS = ("high0", "low0", "high1", "low1", "ports", "hash")
+BASES = ("syn", "request", "known_port", "first_seen")
+STATES = (None, "midstream", "refused", "attempted", "reset", "established")
+HOPS = ("wire", "loopback", "pod_internal", "outer_tunnel", "mixed")
+#: Rows that wait to be taken.
+OUT_ROWS = 16_384
+
+# Flags of a flow.
+LIVE = 1 << 0  # it has packets that are in no row yet; without it, only its initiator is remembered
+ALIAS = 1 << 1  # the same packets under another encapsulation: FACTS is the slot that counts them
+OPENED = 1 << 2  # a SYN or SYN-ACK was seen
+RESET = 1 << 3
+LOOPBACK = 1 << 4
+WIRE = 1 << 5
+UNMARKED = 1 << 6
+TUNNEL = 1 << 7
+SECOND_FIRST = 1 << 8  # side 1 sent the first packet
+OPENER_KNOWN = 1 << 9
+OPENER_SIDE = 1 << 10  # side 1 opened
+BLIND = 1 << 11  # payload of a packet whose header was cut is not known
+POOL_FULL = 1 << 14
+BASIS_SHIFT = 12  # two bits: index in BASES
+# Of each side: shifted by 24 + 8 * side.
+SIDE_SHIFT = 24
+ACKED, FINNED, RESETTED, REFUSED = 1, 2, 4, 8
+
+# Facts that need no payload, at fixed places of the list of facts.
+_FIXED = (
+    unknown(TransportBasis.DATAGRAM),
+    Facts(Transport.NONE, TransportBasis.NO_PAYLOAD),
+    unknown(TransportBasis.MIDSTREAM),
+    unknown(TransportBasis.CUT),
+)
+FIXED_FACTS = len(_FIXED)
+_AS_DATAGRAM, _AS_SILENT, _AS_MIDSTREAM, _AS_CUT = 1, 2, 3, 4
+#: What a judgement of incomplete bytes may say; with a full pool, the pool is the reason.
+_INCOMPLETE = (TransportBasis.CUT, TransportBasis.UNRECOGNISED, TransportBasis.MIDSTREAM)
+
+# The first bytes of one direction: where they lie in the pool, and which segments brought them.
+CHUNK = 512
+STREAM_LIMIT, FIRST_DATAGRAM = LIMIT, DATAGRAM_LIMIT
+CHUNKS, GAPS, ACKS = 16, 10, 16
+BASE, HAVE, COUNTS, MARKS = 0, 1, 2, 3
+AT_CHUNKS, AT_GAPS, AT_ACKS = 4, 20, 40
+STREAM_WORDS = 72
+STARTED, CUT, BEYOND = 1, 2, 4
+
+# Copies: the fingerprint of a packet, where it was seen, and which flow counted it.
+COPY_SLOTS, COPY_WORDS, COPY_PLACES = 8192, 16, 6
+
+# IANA protocol numbers, and TCP flags.
+TCP, UDP, ICMP, ICMPV6, SCTP = 6, 17, 1, 58, 132
+GRE, ESP, AH, ETHERIP, L2TP, MPLS = 47, 50, 51, 97, 115, 137
+FIN, SYN, RST, ACK = 1, 2, 4, 16
+
+# What decoding a packet came to.
+DECODED, SKIP_ARP, SKIP_NOT_IP, REJECT, SLOW = 0, 1, 2, 3, 4
+
+# LINKTYPE values.
+ETHERNET, NULL, PPP, LOOP, SLL, NFLOG, SLL2 = 1, 0, 9, 108, 113, 239, 276
+#: ARPHRD_LOOPBACK of Linux' if_arp.h, in SLL and SLL2 headers; NFULA_PAYLOAD of its nfnetlink_log.h.
+ARPHRD_LOOPBACK, NFLOG_PAYLOAD = 772, 9
+
+# Kinds of encapsulation, in the upper half of a word of `chain`; its number, if it has one, is in the lower half.
+IPIP, SIX_IN_FOUR, FOUR_IN_SIX, SIX_IN_SIX, IN_MPLS, IN_ETHERIP, IN_GRE = 1, 2, 3, 4, 5, 6, 7
+IN_GRE_KEY, IN_VXLAN, IN_GENEVE = 8, 9, 10
+_TUNNEL_NAMES = ("", "ipip", "6in4", "4in6", "6in6", "mpls", "etherip", "gre", "gre", "vxlan", "geneve")
+
+#: Ports that are registered or documented for a service and that nobody's outgoing connections use by default: SSH,
+#: SMTP, DNS, HTTP, LDAP, HTTPS, NFS, etcd, MySQL, VXLAN, mDNS, LLMNR, PostgreSQL, Geneve, Redis, API server, HTTP
+#: alternates, flannel's VXLAN, Prometheus, node-exporter, Elasticsearch, kubelet, kube-proxy, Istio's own, MongoDB.
+_SERVICES = frozenset((
+    22, 25, 53, 80, 389, 443, 636, 2049, 2379, 2380, 3306, 4789, 5353, 5355, 5432, 6081, 6379, 6443, 8080, 8443, 8472,
+    9090, 9100, 9200, 9300, 10250, 10256, 15008, 15010, 15012, 15014, 15017, 15020, 15021, 15090, 15443, 27017,
+))  # fmt: skip
+#: Where Linux, and everyone since RFC 6056, takes the ports of its own outgoing connections from.
+EPHEMERAL = 32_768
+
+_NAMES = {TCP: "tcp", UDP: "udp", SCTP: "sctp", ICMP: "icmp", ICMPV6: "icmpv6"}
+_NUMBERS = {name: number for number, name in _NAMES.items()}
+_REJECTS = {True: RejectReason.TRUNCATED_PACKET, False: RejectReason.MALFORMED_PACKET}
+
+
+def protocol_name(number: int) -> str:
+    """Return the `protocol` column for an IP protocol *number*."""
+    return _NAMES.get(number, str(number))
+
+
+def _zeros(count: int, code: str) -> memoryview:
+    """Return *count* zeroed words (B: bytes, q and Q: 64 bits); the system gives the memory when it is first touched."""
+    return memoryview(np.zeros(count, code))
+
+
+@cython.final
+@cython.cclass
+class Core:
+    """
+    Flows of one capture.
+
+    Set the format (`set_pcap`, or `set_section` and `add_interface`), `feed` it bytes, give it what `slow` decoded with
+    `add`, and end with `finish`. Rows lie in `out_keys` and `out_flows`, `rows` of them, whenever `flush` is called.
+
+    Args:
+        key: 16 bytes that nobody who writes packets knows: they key the hash of the flow table.
+        slow: Called with (record, time or None, link type, bytes, length, loopback) for what is not decoded here.
+        reject: Called with (record, reason, detail, bytes).
+        flush: Called when rows have to be taken, which it ends with `taken`.
+        max_flows, payload_pool: See the constants.
+        vxlan_ports: UDP ports that carry VXLAN.
+        all_slow: Decode nothing here: every packet is for `slow`.
+    """
+
+    # Input.
+    buf: cython.const[cython.uchar][::1]
+    big: cython.bint
+    link: cython.int
+    max_packet: cython.longlong
+    idle: cython.longlong
+    forever: cython.longlong
+    copy_window: cython.ulonglong
+    units_down: cython.longlong
+    head_size: cython.longlong
+    pcapng: cython.bint
+    described: cython.longlong[::1]
+    exact: list
+    several: cython.bint
+    read: cython.longlong
+    in_flows: cython.longlong
+    arps: cython.longlong
+    not_ip: cython.longlong
+    status: cython.int
+    wrong: object
+    all_slow: cython.bint
+    slow: object
+    reject: object
+    flush: object
+    vxlan: cython.uchar[::1]
+    services: cython.uchar[::1]
+
+    # The packet being decoded: its ends, and what is known of what it carries.
+    s_high: cython.ulonglong
+    s_low: cython.ulonglong
+    d_high: cython.ulonglong
+    d_low: cython.ulonglong
+    protocol: cython.int
+    sport: cython.longlong
+    dport: cython.longlong
+    length: cython.longlong
+    pay_at: cython.longlong
+    pay_end: cython.longlong
+    pay_length: cython.longlong
+    tcp_flags: cython.longlong
+    seq: cython.longlong
+    ack: cython.longlong
+    opener: cython.int
+    by_request: cython.bint
+    loopback: cython.bint
+    marked: cython.bint
+    tunnel: cython.bint
+    blind: cython.bint
+    ident: cython.longlong
+    via: cython.longlong
+    chain: cython.ulonglong[::1]
+    chained: cython.int
+    last_chain: cython.ulonglong
+    last_via: cython.longlong
+    vias: list
+    via_ids: dict
+    failure: object
+    place: cython.ulonglong
+    copies_possible: cython.bint
+
+    # The flow table.
+    keys: cython.ulonglong[::1]
+    flows: cython.longlong[::1]
+    table: cython.ulonglong[::1]
+    mask: cython.ulonglong
+    used: cython.longlong
+    max_flows: cython.longlong
+    now: cython.longlong
+    key0: cython.ulonglong
+    key1: cython.ulonglong
+    probe: cython.ulonglong
+    unmarked_loopback: cython.bint
+    out_memory: object
+    out_keys: cython.ulonglong[::1]
+    out_flows: cython.longlong[::1]
+    rows: cython.longlong
+    facts: list
+    spare_facts: list
+    times: cython.longlong[::1]
+
+    # First payload bytes.
+    pool: cython.uchar[::1]
+    streams: cython.longlong[::1]
+    free_chunks: cython.longlong[::1]
+    chunks_free: cython.longlong
+    chunks_used: cython.longlong
+    chunks_max: cython.longlong
+    free_streams: cython.longlong[::1]
+    streams_free: cython.longlong
+    streams_used: cython.longlong
+
+    # Copies.
+    seen: cython.ulonglong[::1]
+
+    def __init__(
+        self,
+        key: bytes,
+        slow: Slow,
+        reject: Rejected,
+        flush: Callable[[], None],
+        *,
+        max_flows: int = MAX_FLOWS,
+        payload_pool: int = PAYLOAD_POOL,
+        vxlan_ports: Iterable[int] = VXLAN_PORTS,
+        all_slow: bool = False,
+    ) -> None:
+        if max_flows < 4:
+            raise ValueError("a flow table needs room for four flows")
+        size = 8
+        while size < 2 * max_flows:
+            size *= 2
+        self.buf = b""
+        self.big = False
+        self.link = -1
+        self.max_packet = MAX_PACKET
+        self.idle = IDLE
+        self.forever = FOREVER
+        self.copy_window = COPY_WINDOW
+        self.units_down = 1
+        self.head_size = 16
+        self.pcapng = False
+        self.described = _zeros(4 * (MAX_INTERFACES + 1), "q")
+        self.exact = []
+        self.several = False
+        self.read = 0
+        self.in_flows = 0
+        self.arps = 0
+        self.not_ip = 0
+        self.status = MORE
+        self.wrong = None
+        self.all_slow = all_slow
+        self.slow = slow
+        self.reject = reject
+        self.flush = flush
+        ports = bytearray(65536)
+        for port in vxlan_ports:
+            ports[port] = 1
+        ports[GENEVE_PORT] = 2
+        self.vxlan = ports
+        known = bytearray(65536)
+        for port in _SERVICES:
+            known[port] = 1
+        self.services = known
+        self.chain = _zeros(TUNNELS, "Q")
+        self.chained = 0
+        self.last_chain = 0
+        self.last_via = 0
+        self.vias = [None]
+        self.via_ids = {None: 0}
+        self.failure = None
+        self.place = 0
+        self.copies_possible = False
+        self.keys = _zeros(KEY_WORDS * max_flows, "Q")
+        self.flows = _zeros(FLOW_WORDS * max_flows, "q")
+        self.table = _zeros(size, "Q")
+        self.mask = size - 1
+        self.used = 0
+        self.max_flows = max_flows
+        self.now = 0
+        self.key0 = int.from_bytes(key[:8], "little")
+        self.key1 = int.from_bytes(key[8:16], "little")
+        self.probe = 0
+        self.unmarked_loopback = False
+        self.out_memory = _zeros(KEY_WORDS * OUT_ROWS, "Q"), _zeros(OUT_WORDS * OUT_ROWS, "q")
+        self.out_keys, self.out_flows = self.out_memory
+        self.rows = 0
+        self.facts = [None, *_FIXED]
+        self.spare_facts = []
+        self.times = _zeros(max_flows, "q")
+        chunks = max(1, payload_pool // CHUNK)
+        self.pool = _zeros(chunks * CHUNK, "B")
+        self.streams = _zeros(STREAM_WORDS * chunks, "q")
+        self.free_chunks = _zeros(chunks, "q")
+        self.chunks_free = 0
+        self.chunks_used = 0
+        self.chunks_max = chunks
+        self.free_streams = _zeros(chunks, "q")
+        self.streams_free = 0
+        self.streams_used = 0
+        self.seen = _zeros(COPY_SLOTS * COPY_WORDS, "Q")
+        self._no_packet()
+
+    # ------------------------------------------------------------------------------------------------ the format
+
+    def set_pcap(self, big: bool, units: int, head_size: int, link: int) -> None:
+        """Say that what is fed are pcap records: byte order, time units a second, bytes of a record header, link."""
+        self.pcapng = False
+        self.big = big
+        self.units_down = units // 1_000_000
+        self.head_size = head_size
+        self.link = link
+        self.copies_possible = link in (SLL, SLL2)
+
+    def set_section(self, big: bool) -> None:
+        """Say that what is fed are blocks of a pcapng section of this byte order, without interfaces as yet."""
+        self.pcapng = True
+        self.big = big
+        self.exact = []
+        self.several = False
+
+    def add_interface(self, link: int, snaplen: int, units: int, offset: int, loopback: bool) -> None:
+        """Describe the next interface of the section: times count *units* a second from *offset* seconds."""
+        at = 4 * len(self.exact)
+        self.exact.append((units, offset))
+        self.described[at] = link
+        self.described[at + 1] = snaplen
+        # By how much a time is to be divided; 0 where that is not enough.
+        self.described[at + 2] = 0 if units % 1_000_000 or units > 10**12 or offset else units // 1_000_000
+        self.described[at + 3] = 1 if loopback else 0
+        self.several = len(self.exact) > 1
+
+    def feed(self, buf: cython.const[cython.uchar][::1], pos: int, end: int) -> tuple[int, str]:
+        """
+        Take whole records from *buf*[*pos*:*end*].
+
+        Returns:
+            Where the first one that was not taken begins, and why: `more` bytes are needed; a `block` of a pcapng that
+            holds no packet begins there; `damage`, of which `damage` tells.
+        """
+        if pos < 0 or end > len(buf) or pos > end:
+            raise ValueError("bad range")
+        self.buf = buf
+        self.status = MORE
+        pos = self._blocks(pos, end) if self.pcapng else self._records(pos, end)
+        return pos, STOPPED[self.status]
+
+    @property
+    def damage(self) -> tuple[str, bytes]:
+        """What is wrong where `feed` stopped with `damage`: detail, bytes."""
+        return self.wrong
+
+    @property
+    def counts(self) -> tuple[int, int, int, int]:
+        """Packets so far: read, counted in flows, ARP, and of other protocols than IP."""
+        return self.read, self.in_flows, self.arps, self.not_ip
+
+    @property
+    def row_memory(self) -> tuple[memoryview, memoryview]:
+        """Rows that wait to be taken: of KEY_FIELDS and of ROW_FIELDS, as 64-bit words."""
+        n: cython.longlong = self.rows
+        keys, flows = self.out_memory
+        return keys[: n * KEY_WORDS], flows[: n * OUT_WORDS]
+
+    @property
+    def row_facts(self) -> list[Facts]:
+        """What the first payload bytes of each of these rows say."""
+        i: cython.longlong
+        return [self.facts[self.out_flows[i * OUT_WORDS + FACTS]] for i in range(self.rows)]
+
+    @property
+    def blind_flag(self) -> int:
+        """The bit of the word `flags` that says that payload of some packets is not known."""
+        return BLIND
+
+    @cython.cfunc
+    def _records(self, pos: cython.longlong, end: cython.longlong) -> cython.longlong:
+        head: cython.longlong = self.head_size
+        micros: cython.longlong
+        seconds: cython.longlong
+        captured: cython.longlong
+        length: cython.longlong
+        after: cython.longlong
+        while pos + head <= end:
+            captured = self._u32(pos + 8)
+            if captured > self.max_packet:
+                self.status = DAMAGE
+                self.wrong = (f"a packet of {captured} bytes", bytes(self.buf[pos : pos + head]))
+                return pos
+            after = pos + head + captured
+            if after > end:
+                break
+            seconds = self._u32(pos)
+            micros = self._u32(pos + 4)
+            if self.units_down > 1:
+                micros //= self.units_down
+            length = self._u32(pos + 12)
+            self.read += 1
+            self._frame(
+                self.read,
+                seconds * 1_000_000 + micros,
+                self.link,
+                pos + head,
+                after,
+                self._bounded(length, captured),
+                False,
+            )
+            pos = after
+        return pos
+
+    @cython.cfunc
+    def _blocks(self, pos: cython.longlong, end: cython.longlong) -> cython.longlong:
+        kind: cython.longlong
+        size: cython.longlong
+        while pos + 8 <= end:
+            kind = self._u32(pos)
+            size = self._u32(pos + 4)
+            if kind != 6 and kind != 2 and kind != 3:
+                self.status = BLOCK
+                return pos
+            if size < 12 or size & 3 or size > self.max_packet + 65536:
+                self.status = DAMAGE
+                what = "a block" if size < 12 or size & 3 else "a packet or interface block"
+                self.wrong = (f"{what} of {size} bytes", bytes(self.buf[pos : pos + 8]))
+                return pos
+            if pos + size > end:
+                break
+            if self._u32(pos + size - 4) != size:
+                self.status = DAMAGE
+                again = self._u32(pos + size - 4)
+                self.wrong = (f"a block of {size} bytes that ends as one of {again}", b"")
+                return pos
+            self.read += 1
+            self._packet_block(kind, pos + 8, pos + size - 4)
+            pos += size
+        return pos
+
+    @cython.cfunc
+    def _packet_block(self, kind: cython.longlong, at: cython.longlong, end: cython.longlong) -> cython.int:
+        """
+        One packet of an enhanced (section 4.3), simple (4.4) or obsolete (A.1) packet block.
+
+        A block whose inside contradicts itself costs that packet only: the next block is found all the same.
+        """
+        number: cython.longlong = 0
+        high: cython.longlong = -1
+        low: cython.longlong = 0
+        captured: cython.longlong
+        length: cython.longlong
+        data: cython.longlong = at + (4 if kind == 3 else 20)
+        time: cython.longlong = -1
+        link: cython.int
+        i: cython.longlong
+        if data > end:
+            self._fault(at, end, f"a packet block of {end - at} bytes")
+            return 0
+        if kind == 3:
+            length = self._u32(at)
+            captured = length
+        else:
+            number = self._u32(at) if kind == 6 else self._u16n(at)
+            high = self._u32(at + 4)
+            low = self._u32(at + 8)
+            captured = self._u32(at + 12)
+            length = self._u32(at + 16)
+        if number >= len(self.exact):
+            self._fault(at, end, f"interface {number} is not described")
+            return 0
+        i = 4 * number
+        link = self.described[i]
+        if kind == 3 and 0 < self.described[i + 1] < captured:
+            captured = self.described[i + 1]
+        if captured > end - data or captured > self.max_packet:
+            self._fault(at, end, f"{captured} bytes captured in a block of {end - at}")
+            return 0
+        if high >= 0:
+            if self.described[i + 2] > 0 and high < 0x80000000:
+                time = (high << 32 | low) // self.described[i + 2]
+                if time > self.forever:
+                    time = -1
+            else:
+                units, offset = self.exact[number]
+                exact = (int(high) << 32 | int(low)) * 1_000_000 // units + offset * 1_000_000
+                time = exact if 0 <= exact <= FOREVER else -1
+        if self.several:
+            self.place = number + 1
+        self.copies_possible = self.several or link == SLL or link == SLL2
+        self._frame(
+            self.read, time, link, data, data + captured, self._bounded(length, captured), self.described[i + 3] != 0
+        )
+        self.place = 0
+
+    @cython.cfunc
+    @cython.inline
+    def _bounded(self, length: cython.longlong, captured: cython.longlong) -> cython.longlong:
+        """The original length, as far as it can be believed: at least what is there, at most what a packet can have."""
+        if length > self.max_packet:
+            length = self.max_packet
+        return length if length > captured else captured
+
+    @cython.cfunc
+    def _fault(self, at: cython.longlong, end: cython.longlong, detail: object) -> cython.int:
+        self.reject(self.read, RejectReason.BAD_RECORD, detail, bytes(self.buf[at:end]))
+
+    # ------------------------------------------------------------------------------------------------ bytes
+
+    @cython.cfunc
+    @cython.inline
+    def _u8(self, p: cython.longlong) -> cython.longlong:
+        return self.buf[p]
+
+    @cython.cfunc
+    @cython.inline
+    def _u16(self, p: cython.longlong) -> cython.longlong:
+        high: cython.longlong = self.buf[p]
+        return high << 8 | self.buf[p + 1]
+
+    @cython.cfunc
+    @cython.inline
+    def _u16n(self, p: cython.longlong) -> cython.longlong:
+        """Two bytes in the byte order of the file."""
+        first: cython.longlong = self.buf[p]
+        second: cython.longlong = self.buf[p + 1]
+        return first << 8 | second if self.big else second << 8 | first
+
+    @cython.cfunc
+    @cython.inline
+    def _n32(self, p: cython.longlong) -> cython.longlong:
+        """Four bytes in network byte order."""
+        a: cython.longlong = self.buf[p]
+        b: cython.longlong = self.buf[p + 1]
+        c: cython.longlong = self.buf[p + 2]
+        return a << 24 | b << 16 | c << 8 | self.buf[p + 3]
+
+    @cython.cfunc
+    @cython.inline
+    def _u32(self, p: cython.longlong) -> cython.longlong:
+        """Four bytes in the byte order of the file."""
+        a: cython.longlong = self.buf[p]
+        b: cython.longlong = self.buf[p + 1]
+        c: cython.longlong = self.buf[p + 2]
+        d: cython.longlong = self.buf[p + 3]
+        return a << 24 | b << 16 | c << 8 | d if self.big else d << 24 | c << 16 | b << 8 | a
+
+    @cython.cfunc
+    @cython.inline
+    def _n64(self, p: cython.longlong) -> cython.ulonglong:
+        high: cython.ulonglong = self._n32(p)
+        low: cython.ulonglong = self._n32(p + 4)
+        return high << 32 | low
+
+    # ------------------------------------------------------------------------------------------------ decoding
+    #
+    # Positions: a layer begins at `p`; its captured bytes end at `e`, and `far` is where they would end uncut.
+
+    @cython.cfunc
+    def _frame(
+        self, record: cython.longlong, time: cython.longlong, link: cython.int, p: cython.longlong, e: cython.longlong,
+        length: cython.longlong, loopback: cython.bint,
+    ) -> cython.int:  # fmt: skip
+        """Decode one captured packet and count it, or say what became of it."""
+        found: cython.int
+        place: cython.ulonglong = self.place
+        self.chained = 0
+        self.via = 0
+        self.loopback = loopback
+        self.protocol = -1
+        self.tunnel = False
+        self.marked = link == ETHERNET or link == SLL or link == SLL2
+        found = SLOW if self.all_slow else self._link(link, p, e, p + length)
+        if found != DECODED and found != SLOW and self.protocol >= 0 and found != SKIP_ARP:
+            # A tunnel whose inside is no readable IP is counted as its own outside, so that no packet is overlooked.
+            self.tunnel = True
+            found = DECODED
+        if found == DECODED:
+            self._count(record, time)
+        elif found == SLOW:
+            self.slow(record, None if time < 0 else time, link, bytes(self.buf[p:e]), length, bool(loopback))
+        elif found == SKIP_ARP:
+            self.arps += 1
+        elif found == SKIP_NOT_IP:
+            self.not_ip += 1
+        else:
+            reason, detail = self.failure
+            self.reject(record, reason, detail, bytes(self.buf[p : min(e, p + 512)]))
+        self.place = place
+
+    @cython.cfunc
+    def _short(self, p: cython.longlong, e: cython.longlong, far: cython.longlong, header: object) -> cython.int:
+        """*header* is not whole: the capture cut it, or the packet itself ends too early."""
+        cut = max(e - p, 0) < max(far - p, 0)
+        self.failure = (_REJECTS[cut], f"{'cut' if cut else 'ends'} inside the {header}")
+        return REJECT
+
+    @cython.cfunc
+    def _malformed(self, detail: object) -> cython.int:
+        self.failure = (RejectReason.MALFORMED_PACKET, detail)
+        return REJECT
+
+    @cython.cfunc
+    def _link(self, link: cython.int, p: cython.longlong, e: cython.longlong, far: cython.longlong) -> cython.int:
+        kind: cython.longlong
+        if link == ETHERNET:
+            return self._ethernet(p, e, far)
+        if link == SLL:
+            if e - p < 16:
+                return self._short(p, e, far, "CookedLinux header")
+            self.loopback |= self._u16(p + 2) == ARPHRD_LOOPBACK
+            # Packet type and device type, and the address of whoever put it on the link.
+            self.place ^= self._n64(p + 6) ^ self._n32(p)
+            return self._ethertype(self._u16(p + 14), p + 16, e, far)
+        if link == SLL2:
+            if e - p < 20:
+                return self._short(p, e, far, "CookedLinuxV2 header")
+            self.loopback |= self._u16(p + 8) == ARPHRD_LOOPBACK
+            # Interface, device type, packet type.
+            self.place ^= self._n64(p + 4)
+            return self._ethertype(self._u16(p), p + 20, e, far)
+        if link == NULL or link == LOOP:
+            # An address family in the byte order of the machine that captured: AF_INET, then AF_INET6 of Linux, NetBSD
+            # and OpenBSD, FreeBSD, macOS (description of LINKTYPE_NULL).
+            if e - p < 4:
+                return self._short(p, e, far, "loopback header")
+            kind = self._n32(p)
+            if kind & 0xFFFFFF == 0:
+                kind = kind >> 24
+            if kind == 2 or kind == 10 or kind == 24 or kind == 28 or kind == 30:
+                return self._ip(p + 4, e, far)
+            return SKIP_NOT_IP
+        if link == PPP:
+            if e - p >= 4 and self._u16(p) == 0xFF03:
+                p += 2
+            if e - p >= 2 and (self._u16(p) == 0x0021 or self._u16(p) == 0x0057):
+                return self._ip(p + 2, e, far)
+            return SLOW
+        if link == NFLOG:
+            return self._nflog(p, e, far)
+        if link == 101 or link == 228 or link == 229 or link == 12 or link == 14:
+            # RAW, IPV4, IPV6; 12 and 14 are DLT_RAW of older writers.
+            return self._ip(p, e, far)
+        return SLOW
+
+    @cython.cfunc
+    def _nflog(self, p: cython.longlong, e: cython.longlong, far: cython.longlong) -> cython.int:
+        """Linux NFLOG: family, version, resource id, then attributes in the capturing machine's byte order."""
+        big: cython.bint = self.big
+        at: cython.longlong
+        size: cython.longlong
+        kind: cython.longlong
+        order: cython.int
+        try:
+            for order in range(2):
+                self.big = order == 1
+                at = p + 4
+                while at + 4 <= e:
+                    size = self._u16n(at)
+                    kind = self._u16n(at + 2)
+                    if size < 4:
+                        break
+                    if kind == NFLOG_PAYLOAD:
+                        return self._ip(at + 4, min(e, at + size), at + size)
+                    at += (size + 3) & ~3
+        finally:
+            self.big = big
+        return self._short(p, e, far, "NFLOG attributes")
+
+    @cython.cfunc
+    def _ethernet(self, p: cython.longlong, e: cython.longlong, far: cython.longlong) -> cython.int:
+        if e - p < 14:
+            return self._short(p, e, far, "Ether header")
+        if self.chained == 0 and self._n64(p) == 0 and self._n32(p + 8) == 0:
+            # Linux' loopback device has no addresses.
+            self.loopback = True
+        return self._ethertype(self._u16(p + 12), p + 14, e, far)
+
+    @cython.cfunc
+    def _ethertype(
+        self, kind: cython.longlong, p: cython.longlong, e: cython.longlong, far: cython.longlong
+    ) -> cython.int:
+        """What *kind* says follows: IP, tags before it, or something else."""
+        left: cython.int = HEADERS
+        while kind == 0x8100 or kind == 0x88A8 or kind == 0x9100:
+            if e - p < 4:
+                return self._short(p, e, far, "Dot1Q header")
+            kind = self._u16(p + 2)
+            p += 4
+            left -= 1
+            if left == 0:
+                return self._malformed(f"more than {HEADERS} link headers")
+        if kind == 0x0800 or kind == 0x86DD:
+            return self._ip(p, e, far)
+        if kind == 0x0806:
+            return SKIP_ARP
+        if kind == 0x8847 or kind == 0x8848:
+            return self._mpls(p, e, far)
+        if kind == 0x8863 or kind == 0x8864 or kind == 0x6558 or kind == 0x8909:
+            return SLOW
+        if kind < 0x0600:
+            # A length: LLC follows. Only SNAP carries IP.
+            if e - p < 3 or self._u16(p) == 0xAAAA or kind < 5:
+                return SLOW
+            return SKIP_NOT_IP
+        return SKIP_NOT_IP
+
+    @cython.cfunc
+    def _mpls(self, p: cython.longlong, e: cython.longlong, far: cython.longlong) -> cython.int:
+        left: cython.int
+        kind: cython.longlong
+        for left in range(HEADERS):
+            if e - p < 5:
+                return SLOW
+            p += 4
+            if self._u8(p - 2) & 1:
+                kind = self._u8(p) >> 4
+                return self._ip(p, e, far) if kind == 4 or kind == 6 else SLOW
+        return SLOW
+
+    @cython.cfunc
+    def _ip(self, p: cython.longlong, e: cython.longlong, far: cython.longlong) -> cython.int:
+        version: cython.longlong
+        if p >= e:
+            return self._short(p, e, far, "IP header")
+        version = self._u8(p) >> 4
+        if version == 4:
+            return self._ipv4(p, e, far)
+        if version == 6:
+            return self._ipv6(p, e, far)
+        return self._malformed(f"IP version {version}")
+
+    @cython.cfunc
+    def _ipv4(self, p: cython.longlong, e: cython.longlong, far: cython.longlong) -> cython.int:
+        header: cython.longlong
+        length: cython.longlong
+        mapped: cython.ulonglong = 0xFFFF00000000
+        sender: cython.ulonglong
+        receiver: cython.ulonglong
+        if e - p < 20:
+            return self._short(p, e, far, "IPv4 header")
+        header = (self._u8(p) & 15) * 4
+        length = self._u16(p + 2)
+        if length == 0:
+            # A segment larger than 64 KiB before the card cuts it (BIG TCP, segmentation offload).
+            length = far - p
+        if header < 20 or length < header:
+            return self._malformed(f"IPv4 header of {header} bytes in {length}")
+        if e - p < header:
+            return self._short(p, e, far, "IPv4 header")
+        if self._u16(p + 6) & 0x3FFF:
+            return SLOW
+        sender = self._n32(p + 12)
+        receiver = self._n32(p + 16)
+        return self._upper(
+            4, self._u8(p + 9), p + header, min(e, p + length), p + length, length, 0, mapped | sender, 0,
+            mapped | receiver, self._u16(p + 4),
+        )  # fmt: skip
+
+    @cython.cfunc
+    def _ipv6(self, p: cython.longlong, e: cython.longlong, far: cython.longlong) -> cython.int:
+        length: cython.longlong
+        protocol: cython.longlong
+        at: cython.longlong = p + 40
+        left: cython.int = EXTENSIONS
+        if e - p < 40:
+            return self._short(p, e, far, "IPv6 header")
+        length = self._u16(p + 4)
+        protocol = self._u8(p + 6)
+        # Zero: a jumbogram (RFC 2675) or, on a host's own capture, BIG TCP. 59 is "no next header".
+        length = 40 + length if length or protocol == 59 else far - p
+        far = p + length
+        if e > far:
+            e = far
+        # Extension headers of the common form (RFC 8200 section 4, RFC 6275, 7401, 5533); AH and fragments differ.
+        while (
+            protocol == 0 or protocol == 43 or protocol == 60 or protocol == 44 or protocol == 135 or protocol == 139
+            or protocol == 140
+        ):  # fmt: skip
+            if e - at < 8:
+                return self._short(at, e, far, "IPv6 extension header")
+            if protocol == 44:
+                # Offset 0 and nothing to follow is an atomic fragment: a whole datagram (RFC 6946).
+                if self._u16(at + 2) & 0xFFF9:
+                    return SLOW
+                protocol = self._u8(at)
+                at += 8
+            else:
+                protocol = self._u8(at)
+                at += (self._u8(at + 1) + 1) * 8
+            left -= 1
+            if left == 0:
+                return self._malformed(f"more than {EXTENSIONS} IPv6 headers")
+        return self._upper(
+            6, protocol, at, e, far, length, self._n64(p + 8), self._n64(p + 16), self._n64(p + 24),
+            self._n64(p + 32), 0,
+        )  # fmt: skip
+
+    @cython.cfunc
+    def _upper(
+        self, version: cython.int, protocol: cython.longlong, p: cython.longlong, e: cython.longlong,
+        far: cython.longlong, length: cython.longlong, s_high: cython.ulonglong, s_low: cython.ulonglong,
+        d_high: cython.ulonglong, d_low: cython.ulonglong, ident: cython.longlong,
+    ) -> cython.int:  # fmt: skip
+        """
+        What IP carries: a transport header, another packet, or something that is only counted.
+
+        The packet is noted once its own headers are whole; then a tunnel is entered. So whatever goes wrong inside,
+        what is noted is the innermost packet that could be read.
+        """
+        sport: cython.longlong = 0
+        dport: cython.longlong = 0
+        seq: cython.longlong = 0
+        ack: cython.longlong = 0
+        flags: cython.longlong = 0
+        header: cython.longlong
+        payload: cython.longlong = e
+        pay_length: cython.longlong = 0
+        opener: cython.int = 0
+        blind: cython.bint = False
+        if protocol == AH:
+            # An authentication header (RFC 4302) signs and hides nothing; a second one is nobody's traffic.
+            if e - p < 12:
+                return self._short(p, e, far, "authentication header")
+            protocol = self._u8(p)
+            if protocol == AH:
+                return self._malformed("authentication header in an authentication header")
+            p += (self._u8(p + 1) + 2) * 4
+        if protocol == TCP:
+            if e - p < 14:
+                # Snapped inside the header: the ports still say whose packet it is, and no more is known.
+                if e - p < 4 or far - p < 20:
+                    return self._short(p, e, far, "TCP header")
+                sport = self._u16(p)
+                dport = self._u16(p + 2)
+                blind = True
+            else:
+                sport = self._u16(p)
+                dport = self._u16(p + 2)
+                seq = self._n32(p + 4)
+                ack = self._n32(p + 8)
+                header = (self._u8(p + 12) >> 4) * 4
+                flags = self._u8(p + 13)
+                if header < 20 or header > far - p:
+                    return self._malformed(f"TCP header of {header} bytes in {max(far - p, 0)}")
+                payload = min(e, p + header)
+                pay_length = far - p - header
+                if flags & (SYN | ACK | RST) == SYN:
+                    opener = 1
+                elif flags & (SYN | ACK | RST) == SYN | ACK:
+                    opener = -1
+        elif protocol == UDP:
+            if e - p < 8:
+                if e - p < 4 or far - p < 8:
+                    return self._short(p, e, far, "UDP header")
+                blind = True
+                sport = self._u16(p)
+                dport = self._u16(p + 2)
+            else:
+                sport = self._u16(p)
+                dport = self._u16(p + 2)
+                header = self._u16(p + 4)
+                if 0 < header < 8:
+                    return self._malformed(f"UDP length {header}")
+                # Zero as in IP above.
+                if header == 0 or header > far - p:
+                    header = far - p
+                far = p + header
+                if e > far:
+                    e = far
+                payload = min(e, p + 8)
+                pay_length = far - p - 8
+        elif protocol == SCTP:
+            if e - p < 4:
+                return self._short(p, e, far, "SCTP header")
+            sport = self._u16(p)
+            dport = self._u16(p + 2)
+            ack = self._n32(p + 8) if e - p >= 16 else 0
+            seq = self._n32(p + 12) if e - p >= 16 else 0
+        elif protocol == ICMP or protocol == ICMPV6:
+            if e <= p:
+                return self._short(p, e, far, "ICMP header")
+            # Echo request and reply (RFC 792, RFC 4443): who opened, +1 the sender, -1 the receiver.
+            header = self._u8(p)
+            if header == (8 if protocol == ICMP else 128):
+                opener = 1
+            elif header == (0 if protocol == ICMP else 129):
+                opener = -1
+            seq = self._n32(p) if e - p >= 8 else header
+            ack = self._n32(p + 4) if e - p >= 8 else 0
+        self.s_high = s_high
+        self.s_low = s_low
+        self.d_high = d_high
+        self.d_low = d_low
+        self.protocol = protocol
+        self.sport = sport
+        self.dport = dport
+        self.length = length
+        self.pay_at = payload
+        self.pay_end = e
+        self.pay_length = pay_length
+        self.tcp_flags = flags
+        self.seq = seq
+        self.ack = ack
+        self.opener = opener
+        self.by_request = protocol != TCP
+        self.blind = blind
+        self.ident = ident
+        self.via = self._via()
+        if protocol == TCP or blind:
+            return DECODED
+        if protocol == UDP:
+            if self.vxlan[dport] != 0:
+                return self._overlay(payload, e, far)
+            return DECODED
+        if protocol == ICMP or protocol == ICMPV6 or protocol == SCTP:
+            return DECODED
+        return self._tunnelled(version, protocol, p, e, far)
+
+    @cython.cfunc
+    def _tunnelled(
+        self, version: cython.int, protocol: cython.longlong, p: cython.longlong, e: cython.longlong,
+        far: cython.longlong,
+    ) -> cython.int:  # fmt: skip
+        kind: cython.longlong
+        flags: cython.longlong
+        if protocol == 4 or protocol == 41:
+            if protocol == 4:
+                kind = IPIP if version == 4 else FOUR_IN_SIX
+            else:
+                kind = SIX_IN_FOUR if version == 4 else SIX_IN_SIX
+            return self._ip(p, e, far) if self._within(kind, 0) else SKIP_NOT_IP
+        if protocol == GRE:
+            # RFC 2784, 2890. Version 1 (PPTP), source routes and rarer contents are scapy's.
+            if e - p < 4:
+                return SKIP_NOT_IP
+            flags = self._u16(p)
+            kind = self._u16(p + 2)
+            if flags & 0x4FFF or not (kind == 0x0800 or kind == 0x86DD or kind == 0x6558 or kind == 0x8847):
+                return SLOW
+            p += 8 if flags & 0x8000 else 4
+            if flags & 0x2000:
+                if e - p < 4 or not self._within(IN_GRE_KEY, self._n32(p)):
+                    return SKIP_NOT_IP
+                p += 4
+            elif not self._within(IN_GRE, 0):
+                return SKIP_NOT_IP
+            if flags & 0x1000:
+                p += 4
+            if kind == 0x6558:
+                return self._ethernet(p, e, far)
+            return self._mpls(p, e, far) if kind == 0x8847 else self._ip(p, e, far)
+        if protocol == MPLS:
+            return self._mpls(p, e, far) if self._within(IN_MPLS, 0) else SKIP_NOT_IP
+        if protocol == ETHERIP:
+            return self._ethernet(p + 2, e, far) if self._within(IN_ETHERIP, 0) else SKIP_NOT_IP
+        # Whose inside nobody without the keys (ESP) or the session (L2TPv3) can read.
+        return SKIP_NOT_IP if protocol == ESP or protocol == L2TP else DECODED
+
+    @cython.cfunc
+    def _overlay(self, p: cython.longlong, e: cython.longlong, far: cython.longlong) -> cython.int:
+        """VXLAN (RFC 7348) or Geneve (RFC 8926) behind a UDP port that carries it; else plain UDP."""
+        first: cython.longlong
+        kind: cython.longlong
+        options: cython.longlong
+        if e <= p:
+            return DECODED
+        first = self._u8(p)
+        if self.vxlan[self.dport] == 1:
+            if not first & 0x08:
+                return DECODED
+            if e - p < 8:
+                return SKIP_NOT_IP
+            if first & 0x04:
+                return SLOW  # the generic protocol extension names what follows
+            return self._ethernet(p + 8, e, far) if self._within(IN_VXLAN, self._n32(p + 4) >> 8) else SKIP_NOT_IP
+        if first >= 0x40:
+            return DECODED
+        if e - p < 8:
+            return SKIP_NOT_IP
+        kind = self._u16(p + 2)
+        options = (first & 0x3F) * 4
+        if not (kind == 0x6558 or kind == 0x0800 or kind == 0x86DD):
+            return SLOW
+        if not self._within(IN_GENEVE, self._n32(p + 4) >> 8):
+            return SKIP_NOT_IP
+        p += 8 + options
+        return self._ethernet(p, e, far) if kind == 0x6558 else self._ip(p, e, far)
+
+    @cython.cfunc
+    def _within(self, kind: cython.longlong, number: cython.longlong) -> cython.bint:
+        """Enter a tunnel; false where there are too many of them already."""
+        tunnel: cython.ulonglong = kind
+        inner: cython.ulonglong = number
+        if self.chained >= TUNNELS - 1:
+            return False
+        self.chain[self.chained] = tunnel << 32 | inner
+        self.chained += 1
+        return True
+
+    @cython.cfunc
+    @cython.inline
+    def _via(self) -> cython.longlong:
+        """Return the number of the encapsulation that the packet is in."""
+        if self.chained == 0:
+            return 0
+        if self.chained == 1 and self.chain[0] == self.last_chain:
+            return self.last_via
+        return self._named_via()
+
+    @cython.cfunc
+    def _named_via(self) -> cython.longlong:
+        names = []
+        i: cython.int
+        for i in range(self.chained):
+            word = self.chain[i]
+            kind, number = int(word >> 32), int(word & 0xFFFFFFFF)
+            names.append(f"{_TUNNEL_NAMES[kind]}:{number}" if kind >= IN_GRE_KEY else _TUNNEL_NAMES[kind])
+        found = self._via_number("/".join(names))
+        if self.chained == 1:
+            self.last_chain = self.chain[0]
+            self.last_via = found
+        return found
+
+    def _via_number(self, name: str | None) -> int:
+        number = self.via_ids.get(name)
+        if number is None:
+            number = len(self.vias)
+            if number > 0xFFFF:
+                # Nobody runs so many networks; who forges them shares one row, which says so.
+                return self._via_number("...")
+            self.vias.append(name)
+            self.via_ids[name] = number
+        return number
+
+    def via_name(self, number: int) -> str | None:
+        """Return the `via` column of a row whose key holds *number*."""
+        return self.vias[number]
+
+    def _no_packet(self) -> None:
+        self.s_high = self.s_low = self.d_high = self.d_low = 0
+        self.protocol = -1
+        self.sport = self.dport = self.length = 0
+        self.pay_at = self.pay_end = self.pay_length = 0
+        self.tcp_flags = self.seq = self.ack = 0
+        self.opener = 0
+        self.by_request = self.loopback = self.marked = self.tunnel = self.blind = False
+        self.ident = self.via = 0
+
+    def add(self, record: int, time: int | None, packet: object) -> None:
+        """
+        Count a packet that was decoded elsewhere (`vzflow.readers.packet.Packet`).
+
+        Args:
+            record: Number of the packet in the capture, from 1.
+            time: Microseconds since 1970, null when the capture has none.
+            packet: The decoder's; a later fragment carries the key of its datagram's first.
+        """
+        held = self.buf
+        copies = self.copies_possible
+        key = packet.key
+        self._no_packet()
+        sender, receiver = _address(key.ip), _address(key.peer_ip)
+        self.s_high, self.s_low = sender >> 64, sender & 0xFFFFFFFFFFFFFFFF
+        self.d_high, self.d_low = receiver >> 64, receiver & 0xFFFFFFFFFFFFFFFF
+        self.protocol = _NUMBERS.get(key.protocol, -1)
+        if self.protocol < 0:
+            self.protocol = int(key.protocol)
+        self.sport, self.dport = key.port, key.peer_port
+        self.length = packet.length
+        self.buf = packet.payload
+        self.pay_at, self.pay_end, self.pay_length = 0, len(packet.payload), packet.payload_length
+        if packet.part:
+            self.pay_end = 0  # counted, and not kept: it is not the beginning of anything
+        if packet.tcp is not None:
+            self.tcp_flags, self.seq, self.ack = packet.tcp.flags, packet.tcp.seq, packet.tcp.ack
+        self.opener = packet.opener
+        self.by_request = self.protocol != TCP
+        self.loopback, self.marked, self.tunnel = packet.loopback, packet.marked, packet.tunnel
+        self.blind = packet.blind
+        self.via = self._via_number(key.via)
+        # Copies are recognised by header fields that a decoded packet no longer has.
+        self.copies_possible = False
+        # Only a packet with a TCP header has its flags: a later fragment of one, or a blind one, has none.
+        self._counted(record, -1 if time is None else time, packet.tcp is not None, not packet.part)
+        self.copies_possible = copies
+        self.buf = held
+
+    # ------------------------------------------------------------------------------------------------ the flow table
+
+    @cython.cfunc
+    def _count(self, record: cython.longlong, time: cython.longlong) -> cython.int:
+        self._counted(record, time, self.protocol == TCP and not self.blind, True)
+
+    @cython.cfunc
+    def _counted(
+        self, record: cython.longlong, time: cython.longlong, has_tcp: cython.bint, keep: cython.bint
+    ) -> cython.int:  # fmt: skip
+        """Count the packet to its flow: *has_tcp* when its TCP header was read, *keep* when its payload may be kept."""
+        k0: cython.ulonglong
+        k1: cython.ulonglong
+        k2: cython.ulonglong
+        k3: cython.ulonglong
+        k4: cython.ulonglong
+        number: cython.ulonglong
+        hash_: cython.ulonglong
+        side: cython.int
+        slot: cython.longlong
+        copied: cython.longlong = -1
+        f: cython.longlong
+        flags: cython.longlong
+        own: cython.bint
+        sport: cython.ulonglong = self.sport
+        dport: cython.ulonglong = self.dport
+        self.in_flows += 1
+        if time > self.now:
+            self.now = time
+        number = self.protocol
+        number = number << 16 | self.via
+        if self.s_high > self.d_high or (
+            self.s_high == self.d_high and (self.s_low > self.d_low or (self.s_low == self.d_low and sport > dport))
+        ):
+            k0, k1, k2, k3 = self.d_high, self.d_low, self.s_high, self.s_low
+            k4 = dport << 48 | sport << 32 | number
+            side = 1
+        else:
+            k0, k1, k2, k3 = self.s_high, self.s_low, self.d_high, self.d_low
+            k4 = sport << 48 | dport << 32 | number
+            side = 0
+        hash_ = self._hash(k0, k1, k2, k3, k4)
+        if self.copies_possible and time >= 0:
+            copied = self._copy_of(time, k4 >> 32 << 32 | number >> 16, side)
+        slot = self._find(k0, k1, k2, k3, k4, hash_)
+        if copied >= 0 and self.flows[copied * FLOW_WORDS + FLAGS] & LIVE:
+            f = copied * FLOW_WORDS
+            self.flows[f + DUPLICATES] += 1
+            if slot < 0:
+                self._alias(k0, k1, k2, k3, k4, hash_, copied)
+            return 0
+        if slot >= 0 and self.flows[slot * FLOW_WORDS + FLAGS] & ALIAS:
+            slot = self.flows[slot * FLOW_WORDS + FACTS]
+        if slot >= 0:
+            f = slot * FLOW_WORDS
+            flags = self.flows[f + FLAGS]
+            if flags & LIVE == 0:
+                self._renew(slot, record, side, True)
+            elif has_tcp and self._reopens(f, side, time):
+                self._emit(slot)
+                self._renew(slot, record, side, False)
+            elif time >= 0 and self.flows[f + LAST] >= 0 and time - self.flows[f + LAST] > self.idle:
+                self._emit(slot)
+                self._renew(slot, record, side, True)
+        else:
+            if self.used + 2 > self.max_flows:
+                self._make_room()
+                slot = self._find(k0, k1, k2, k3, k4, hash_)  # finds the place for it again
+            slot = self._insert(k0, k1, k2, k3, k4, hash_)
+            self.flows[slot * FLOW_WORDS + FLAGS] = 0
+            self._renew(slot, record, side, False)
+        if self.copies_possible and time >= 0:
+            self.seen[self.probe + 8] = slot + 1
+        f = slot * FLOW_WORDS
+        self.flows[f + TOUCHED] = self.now
+        if record < self.flows[f + RECORD]:
+            self.flows[f + RECORD] = record
+        if time >= 0:
+            if self.flows[f + FIRST] < 0 or time < self.flows[f + FIRST]:
+                self.flows[f + FIRST] = time
+            if time > self.flows[f + LAST]:
+                self.flows[f + LAST] = time
+        flags = self.flows[f + FLAGS]
+        # A packet from an address to itself, or with a loopback address, never left its host.
+        own = (self.s_low == self.d_low and self.s_high == self.d_high) or self._is_loopback(k0, k1)
+        own = own or self._is_loopback(k2, k3)
+        if own and not self.marked:
+            self.unmarked_loopback = True
+        if own or self.loopback:
+            flags |= LOOPBACK
+        else:
+            flags |= WIRE if self.marked else WIRE | UNMARKED
+        if self.tunnel:
+            flags |= TUNNEL
+        if self.blind:
+            flags |= BLIND
+        self.flows[f + PACKETS + side] += 1
+        self.flows[f + BYTES + side] += self.length
+        self.flows[f + PAYLOAD + side] += self.pay_length
+        if self.opener != 0 and (flags & OPENER_KNOWN == 0 or (has_tcp and flags & OPENED == 0)):
+            flags &= ~(OPENER_SIDE | 3 << BASIS_SHIFT)
+            flags |= OPENER_KNOWN
+            if self.by_request:
+                flags |= 1 << BASIS_SHIFT
+            if (self.opener > 0) == (side == 1):
+                flags |= OPENER_SIDE
+        self.flows[f + FLAGS] = flags
+        if has_tcp:
+            self._note_tcp(slot, f, side)
+        if keep and self.pay_length > 0 and self.flows[f + FACTS] == 0:
+            self._keep_payload(slot, f, side, has_tcp)
+        if has_tcp and self.flows[f + FACTS] == 0 and self.flows[f + STREAMS] != 0:
+            if self._closed(f) or self._both_full(f):
+                self._settle(slot)
+
+    @cython.cfunc
+    @cython.inline
+    def _is_loopback(self, high: cython.ulonglong, low: cython.ulonglong) -> cython.bint:
+        return high == 0 and (low == 1 or low >> 24 == 0xFFFF7F)
+
+    @cython.cfunc
+    @cython.exceptval(-9, check=False)
+    def _find(
+        self, k0: cython.ulonglong, k1: cython.ulonglong, k2: cython.ulonglong, k3: cython.ulonglong,
+        k4: cython.ulonglong, hash_: cython.ulonglong,
+    ) -> cython.longlong:  # fmt: skip
+        """Return the slot of a key, or -1; where it would be put is the first free place after its hash."""
+        place: cython.ulonglong = hash_ & self.mask
+        tag: cython.ulonglong = hash_ >> 32
+        low: cython.ulonglong = 0xFFFFFFFF
+        entry: cython.ulonglong
+        k: cython.ulonglong
+        while True:
+            entry = self.table[place]
+            if entry == 0:
+                return -1
+            if entry >> 32 == tag:
+                k = ((entry & low) - 1) * KEY_WORDS
+                if (
+                    self.keys[k + PORTS] == k4 and self.keys[k + A_LOW] == k1 and self.keys[k + B_LOW] == k3
+                    and self.keys[k] == k0 and self.keys[k + B_HIGH] == k2
+                ):  # fmt: skip
+                    return (entry & low) - 1
+            place = (place + 1) & self.mask
+
+    @cython.cfunc
+    def _insert(
+        self, k0: cython.ulonglong, k1: cython.ulonglong, k2: cython.ulonglong, k3: cython.ulonglong,
+        k4: cython.ulonglong, hash_: cython.ulonglong,
+    ) -> cython.longlong:  # fmt: skip
+        slot: cython.longlong = self.used
+        k: cython.longlong = slot * KEY_WORDS
+        self.keys[k] = k0
+        self.keys[k + A_LOW] = k1
+        self.keys[k + B_HIGH] = k2
+        self.keys[k + B_LOW] = k3
+        self.keys[k + PORTS] = k4
+        self.keys[k + HASH] = hash_
+        self.used += 1
+        self._enter(slot, hash_)
+        return slot
+
+    @cython.cfunc
+    def _enter(self, slot: cython.longlong, hash_: cython.ulonglong) -> cython.int:
+        place: cython.ulonglong = hash_ & self.mask
+        number: cython.ulonglong = slot + 1
+        while self.table[place] != 0:
+            place = (place + 1) & self.mask
+        self.table[place] = hash_ >> 32 << 32 | number
+
+    @cython.cfunc
+    def _alias(
+        self, k0: cython.ulonglong, k1: cython.ulonglong, k2: cython.ulonglong, k3: cython.ulonglong,
+        k4: cython.ulonglong, hash_: cython.ulonglong, target: cython.longlong,
+    ) -> cython.int:  # fmt: skip
+        """From now on, packets under this key are packets of the flow *target*, seen on another leg of their way."""
+        slot: cython.longlong
+        if self.used + 2 > self.max_flows:
+            return 0
+        slot = self._insert(k0, k1, k2, k3, k4, hash_)
+        self._clear(slot, 0, 0)
+        self.flows[slot * FLOW_WORDS + FLAGS] = ALIAS
+        self.flows[slot * FLOW_WORDS + FACTS] = target
+
+    @cython.cfunc
+    def _hash(
+        self, k0: cython.ulonglong, k1: cython.ulonglong, k2: cython.ulonglong, k3: cython.ulonglong,
+        k4: cython.ulonglong,
+    ) -> cython.ulonglong:  # fmt: skip
+        """
+        SipHash-1-3 of the key words, two of them where both ends are IPv4.
+
+        The secret key keeps whoever writes packets from choosing flows that collide.
+        """
+        m: cython.ulonglong = 0xFFFFFFFFFFFFFFFF
+        low: cython.ulonglong = 0xFFFFFFFF
+        v0: cython.ulonglong = self.key0 ^ 0x736F6D6570736575
+        v1: cython.ulonglong = self.key1 ^ 0x646F72616E646F6D
+        v2: cython.ulonglong = self.key0 ^ 0x6C7967656E657261
+        v3: cython.ulonglong = self.key1 ^ 0x7465646279746573
+        w: cython.ulonglong = 0
+        i: cython.int
+        begin: cython.int = 0
+        if k0 == 0 and k2 == 0 and k1 >> 32 == 0xFFFF and k3 >> 32 == 0xFFFF:
+            begin = 3
+            k3 = ((k1 << 32) & m) | (k3 & low)
+        for i in range(begin, 9):
+            if i == 0:
+                w = k0
+            elif i == 1:
+                w = k1
+            elif i == 2:
+                w = k2
+            elif i == 3:
+                w = k3
+            elif i == 4:
+                w = k4
+            elif i == 5:
+                w = 5 - begin
+                w = w << 59  # the length in bytes, in the last byte of the last word
+            else:
+                w = 0
+                if i == 6:
+                    v2 ^= 0xFF
+            v3 ^= w
+            v0 = (v0 + v1) & m
+            v1 = ((v1 << 13) & m | v1 >> 51) ^ v0
+            v0 = (v0 << 32) & m | v0 >> 32
+            v2 = (v2 + v3) & m
+            v3 = ((v3 << 16) & m | v3 >> 48) ^ v2
+            v0 = (v0 + v3) & m
+            v3 = ((v3 << 21) & m | v3 >> 43) ^ v0
+            v2 = (v2 + v1) & m
+            v1 = ((v1 << 17) & m | v1 >> 47) ^ v2
+            v2 = (v2 << 32) & m | v2 >> 32
+            v0 ^= w
+        return v0 ^ v1 ^ v2 ^ v3
+
+    @cython.cfunc
+    def _clear(self, slot: cython.longlong, record: cython.longlong, flags: cython.longlong) -> cython.int:
+        f: cython.longlong = slot * FLOW_WORDS
+        i: cython.int
+        for i in range(FLOW_WORDS):
+            self.flows[f + i] = 0
+        self.flows[f + FIRST] = -1
+        self.flows[f + LAST] = -1
+        self.flows[f + ISN] = -1
+        self.flows[f + ISN + 1] = -1
+        self.flows[f + END] = -1
+        self.flows[f + END + 1] = -1
+        self.flows[f + RECORD] = record
+        self.flows[f + FLAGS] = flags
+
+    @cython.cfunc
+    def _renew(
+        self, slot: cython.longlong, record: cython.longlong, side: cython.int, goes_on: cython.bint
+    ) -> cython.int:
+        """Begin a row; a flow that *goes_on* after a gap keeps its initiator, and how that was known."""
+        before: cython.longlong = self.flows[slot * FLOW_WORDS + FLAGS]
+        flags: cython.longlong = LIVE
+        if goes_on:
+            flags |= before & (OPENER_SIDE | 3 << BASIS_SHIFT) | OPENER_KNOWN
+        if side == 1:
+            flags |= SECOND_FIRST
+        self._clear(slot, record, flags)
+
+    @cython.cfunc
+    @cython.inline
+    def _closed(self, f: cython.longlong) -> cython.bint:
+        flags: cython.longlong = self.flows[f + FLAGS]
+        both: cython.longlong = (FINNED << SIDE_SHIFT) | (FINNED << (SIDE_SHIFT + 8))
+        return flags & RESET != 0 or flags & both == both
+
+    @cython.cfunc
+    def _reopens(self, f: cython.longlong, side: cython.int, time: cython.longlong) -> cython.bint:
+        """
+        Whether a SYN or SYN-ACK begins another connection on the flow's 5-tuple.
+
+        A SYN later than the end opens another one, whatever number it begins with: the sender chooses that. Else the
+        same number is a retransmission, or a packet of a shuffled capture. Another number opens another connection if
+        the old one is closed, or had carried payload already, so that its end was missed.
+        """
+        closed: cython.bint
+        if self.opener == 0:
+            return False
+        closed = self._closed(f)
+        if closed and self.opener > 0 and time >= 0 and self.flows[f + LAST] >= 0 and time > self.flows[f + LAST]:
+            return True
+        if self.seq == self.flows[f + ISN + side]:
+            return False
+        if closed:
+            return True
+        return (
+            self.opener > 0 and self.flows[f + ISN + side] >= 0
+            and (self.flows[f + PAYLOAD] > 0 or self.flows[f + PAYLOAD + 1] > 0)
+        )  # fmt: skip
+
+    @cython.cfunc
+    def _note_tcp(self, slot: cython.longlong, f: cython.longlong, side: cython.int) -> cython.int:
+        peer: cython.int = 1 - side
+        tcp: cython.longlong = self.tcp_flags
+        flags: cython.longlong = self.flows[f + FLAGS]
+        own: cython.longlong = flags >> (SIDE_SHIFT + 8 * side) & 0xFF
+        other: cython.longlong = flags >> (SIDE_SHIFT + 8 * peer) & 0xFF
+        begins: cython.longlong = 1 if tcp & SYN else 0
+        end: cython.longlong
+        silent: cython.bint
+        if begins and not tcp & RST:
+            flags |= OPENED
+            self.flows[f + ISN + side] = self.seq
+            self._open_stream(f, side)
+        if not tcp & RST:
+            end = (self.seq + begins + self.pay_length) & 0xFFFFFFFF
+            if self.flows[f + END + side] < 0 or begins or (end - self.flows[f + END + side]) & 0xFFFFFFFF < 1 << 31:
+                self.flows[f + END + side] = end
+            if tcp & ACK and not begins:
+                own |= ACKED
+        if tcp & FIN:
+            # Who hangs up first on a connection where nobody said anything turns the other away.
+            silent = self.flows[f + PAYLOAD] == 0 and self.flows[f + PAYLOAD + 1] == 0
+            if silent and not own & FINNED and not other & FINNED:
+                own |= REFUSED
+            own |= FINNED
+        if tcp & RST:
+            if not own & RESETTED:
+                # Closing a connection that its own initiator left without a word is no refusal.
+                left = other & RESETTED != 0 or (other & FINNED != 0 and self.flows[f + PAYLOAD + peer] == 0)
+                if self.flows[f + PAYLOAD + side] == 0 and not left:
+                    own |= REFUSED
+            own |= RESETTED
+            if not (own & FINNED and other & FINNED):
+                flags |= RESET
+        flags &= ~(cython.cast(cython.longlong, 0xFF) << (SIDE_SHIFT + 8 * side))
+        self.flows[f + FLAGS] = flags | own << (SIDE_SHIFT + 8 * side)
+
+    @cython.cfunc
+    def _unseen(self, f: cython.longlong, side: cython.int) -> cython.bint:
+        """Whether a side sent payload that is not in the capture: its own sequence numbers say so."""
+        sent: cython.longlong
+        known: cython.longlong
+        if self.flows[f + ISN + side] < 0 or self.flows[f + END + side] < 0:
+            return False
+        # A FIN takes a sequence number as a byte does.
+        sent = (self.flows[f + END + side] - self.flows[f + ISN + side] - 1) & 0xFFFFFFFF
+        known = self.flows[f + PAYLOAD + side]
+        if self.flows[f + FLAGS] >> (SIDE_SHIFT + 8 * side) & FINNED:
+            known += 1
+        return known < sent and sent < 1 << 31
+
+    # ------------------------------------------------------------------------------------------------ rows
+
+    @cython.cfunc
+    def _opener_of(self, slot: cython.longlong) -> cython.longlong:
+        """Return the flags OPENER_SIDE and basis of a flow, guessed from its ports where no packet proved them."""
+        flags: cython.longlong = self.flows[slot * FLOW_WORDS + FLAGS]
+        ports: cython.ulonglong = self.keys[slot * KEY_WORDS + PORTS]
+        protocol: cython.ulonglong = ports >> 16 & 0xFF
+        first: cython.int = 1 if flags & SECOND_FIRST else 0
+        one: cython.longlong = ports >> 48
+        two: cython.longlong = ports >> 32 & 0xFFFF
+        serves: cython.bint
+        if flags & OPENER_KNOWN:
+            return flags & (OPENER_SIDE | 3 << BASIS_SHIFT)
+        if protocol == TCP or protocol == UDP or protocol == SCTP:
+            serves = self._serves(one, two)
+            if serves != self._serves(two, one):
+                return (OPENER_SIDE if serves else 0) | 2 << BASIS_SHIFT
+        return (OPENER_SIDE if first else 0) | 3 << BASIS_SHIFT
+
+    @cython.cfunc
+    def _serves(self, port: cython.longlong, other: cython.longlong) -> cython.bint:
+        """Whether *port*, seen from *other*, is a service's: a known one, or a privileged against an ephemeral one."""
+        return self.services[port] != 0 or (port < 1024 and other >= EPHEMERAL)
+
+    @cython.cfunc
+    def _emit(self, slot: cython.longlong) -> cython.int:
+        """Put the flow's row where `flush` takes it from; its initiator stays remembered."""
+        f: cython.longlong = slot * FLOW_WORDS
+        k: cython.longlong = slot * KEY_WORDS
+        o: cython.longlong
+        i: cython.int
+        flags: cython.longlong
+        opener: cython.longlong
+        tunnel: cython.bint
+        if self.flows[f + FACTS] == 0:
+            self._conclude(slot)
+        if self.rows >= OUT_ROWS:
+            self.flush()
+        opener = self._opener_of(slot)
+        flags = self.flows[f + FLAGS] & ~(OPENER_SIDE | 3 << BASIS_SHIFT) | opener | OPENER_KNOWN
+        self.flows[f + FLAGS] = flags & ~LIVE
+        tunnel = flags & TUNNEL != 0
+        if not tunnel and self.flows[f + FACTS] > FIXED_FACTS and self.keys[k + PORTS] >> 16 & 0xFF == UDP:
+            tunnel = self.facts[self.flows[f + FACTS]].app_protocol == WIREGUARD
+        o = self.rows * KEY_WORDS
+        for i in range(KEY_WORDS):
+            self.out_keys[o + i] = self.keys[k + i]
+        o = self.rows * OUT_WORDS
+        for i in range(FLOW_WORDS):
+            self.out_flows[o + i] = self.flows[f + i]
+        self.out_flows[o + OPENER] = 1 if flags & OPENER_SIDE else 0
+        self.out_flows[o + BASIS] = flags >> BASIS_SHIFT & 3
+        self.out_flows[o + STATE] = self._state(f, flags, self.keys[k + PORTS] >> 16 & 0xFF)
+        self.out_flows[o + HOP] = self._hop(k, flags, tunnel)
+        self.flows[f + FACTS] = 0
+        self.rows += 1
+
+    @cython.cfunc
+    def _state(self, f: cython.longlong, flags: cython.longlong, protocol: cython.ulonglong) -> cython.longlong:
+        opener: cython.int = 1 if flags & OPENER_SIDE else 0
+        responder: cython.int = 1 - opener
+        if protocol != TCP:
+            return 0
+        if not flags & OPENED:
+            return 1
+        if flags >> (SIDE_SHIFT + 8 * responder) & REFUSED and self.flows[f + PAYLOAD + responder] == 0:
+            return 2
+        if self.flows[f + PACKETS + responder] == 0 and not flags >> (SIDE_SHIFT + 8 * opener) & ACKED:
+            return 3
+        return 4 if flags & RESET else 5
+
+    @cython.cfunc
+    def _hop(self, k: cython.longlong, flags: cython.longlong, tunnel: cython.bint) -> cython.longlong:
+        sidecar: cython.ulonglong = 0xFFFF7F000006  # from where the sidecar reaches its application (Istio 1.10 on)
+        ports: cython.ulonglong = self.keys[k + PORTS]
+        port: cython.ulonglong = ports >> 48 if flags & OPENER_SIDE else ports >> 32 & 0xFFFF
+        if tunnel:
+            return 3
+        if (self.keys[k] == 0 and self.keys[k + A_LOW] == sidecar) or (
+            self.keys[k + B_HIGH] == 0 and self.keys[k + B_LOW] == sidecar
+        ):
+            return 2
+        if flags & LOOPBACK:
+            if flags & WIRE:
+                return 4
+            # Istio redirects what a pod opens and accepts to these ports inside the pod. Whoever dials them of another
+            # pod over the wire goes past its sidecar: that is no hop inside.
+            return 2 if ports >> 16 & 0xFF == TCP and (port == 15001 or port == 15006) else 1
+        return 4 if flags & UNMARKED and self.unmarked_loopback else 0
+
+    @cython.cfunc
+    def _conclude(self, slot: cython.longlong) -> cython.int:
+        """Give the flow its facts."""
+        f: cython.longlong = slot * FLOW_WORDS
+        flags: cython.longlong = self.flows[f + FLAGS]
+        protocol: cython.ulonglong = self.keys[slot * KEY_WORDS + PORTS] >> 16 & 0xFF
+        heard: cython.bint
+        acked: cython.bint
+        if protocol != TCP and protocol != UDP:
+            self.flows[f + FACTS] = _AS_DATAGRAM
+        elif self.flows[f + PAYLOAD] > 0 or self.flows[f + PAYLOAD + 1] > 0:
+            self._settle(slot)
+        elif flags & BLIND:
+            self.flows[f + FACTS] = _AS_CUT
+        elif protocol == TCP and not flags & OPENED:
+            self.flows[f + FACTS] = _AS_MIDSTREAM
+        else:
+            # No payload was seen: none was sent, unless the capture lost some or heard one side only.
+            heard = self.flows[f + PACKETS] > 0 and self.flows[f + PACKETS + 1] > 0
+            acked = (flags >> SIDE_SHIFT | flags >> (SIDE_SHIFT + 8)) & ACKED != 0
+            missed = protocol == TCP and ((not heard and acked) or self._unseen(f, 0) or self._unseen(f, 1))
+            self.flows[f + FACTS] = _AS_CUT if missed else _AS_SILENT
+
+    @cython.cfunc
+    def _settle(self, slot: cython.longlong) -> cython.int:
+        """Draw the conclusions from the first payload bytes, and let go of them."""
+        f: cython.longlong = slot * FLOW_WORDS
+        flags: cython.longlong = self.flows[f + FLAGS]
+        heard: cython.bint
+        first = self._take_stream(f, 0)
+        second = self._take_stream(f, 1)
+        if self.keys[slot * KEY_WORDS + PORTS] >> 16 & 0xFF == TCP:
+            heard = self.flows[f + PACKETS] > 0 and self.flows[f + PACKETS + 1] > 0 and not flags & BLIND
+            heard = heard and not self._unseen(f, 0) and not self._unseen(f, 1)
+            over = (flags >> SIDE_SHIFT | flags >> (SIDE_SHIFT + 8)) & (FINNED | RESETTED) != 0
+            facts = judge_streams(first, second, ended=heard and over)
+        else:
+            facts = judge_datagrams(first, second)
+        if self.flows[f + FLAGS] & POOL_FULL and facts.transport is Transport.UNKNOWN and facts.basis in _INCOMPLETE:
+            facts = unknown(TransportBasis.POOL_FULL, facts.app_protocol)
+        if self.spare_facts:
+            index = self.spare_facts.pop()
+            self.facts[index] = facts
+        else:
+            index = len(self.facts)
+            self.facts.append(facts)
+        self.flows[f + FACTS] = index
+
+    def taken(self) -> None:
+        """Say that the rows were taken."""
+        i: cython.longlong
+        index: cython.longlong
+        for i in range(self.rows):
+            index = self.out_flows[i * OUT_WORDS + FACTS]
+            if index > FIXED_FACTS:
+                self.facts[index] = None
+                self.spare_facts.append(index)
+        self.rows = 0
+
+    def finish(self) -> None:
+        """Put out the rows of all flows that are left; nothing can be fed afterwards."""
+        slot: cython.longlong
+        for slot in range(self.used):
+            if self.flows[slot * FLOW_WORDS + FLAGS] & LIVE:
+                self._emit(slot)
+        self.used = 0
+        if self.rows:
+            self.flush()
+
+    @cython.cfunc
+    def _make_room(self) -> cython.int:
+        """Put out idle flows, keeping their initiators; then let those silent for longest go, a quarter of all."""
+        slot: cython.longlong
+        kept: cython.longlong = 0
+        limit: cython.longlong
+        f: cython.longlong
+        i: cython.longlong
+        place: cython.ulonglong
+        for slot in range(self.used):
+            f = slot * FLOW_WORDS
+            if self.flows[f + FLAGS] & LIVE and self.now - self.flows[f + TOUCHED] > self.idle:
+                self._emit(slot)
+            self.times[slot] = self.flows[f + TOUCHED]
+        limit = self._quantile(self.used, max(1, self.max_flows // 4))
+        for place in range(self.mask + 1):
+            self.table[place] = 0
+        for slot in range(self.used):
+            f = slot * FLOW_WORDS
+            if self.flows[f + FLAGS] & ALIAS:
+                continue  # the next copy makes it again
+            if self.flows[f + TOUCHED] <= limit:
+                if self.flows[f + FLAGS] & LIVE:
+                    self._emit(slot)
+                continue
+            if kept != slot:
+                for i in range(FLOW_WORDS):
+                    self.flows[kept * FLOW_WORDS + i] = self.flows[f + i]
+                for i in range(KEY_WORDS):
+                    self.keys[kept * KEY_WORDS + i] = self.keys[slot * KEY_WORDS + i]
+            self._enter(kept, self.keys[kept * KEY_WORDS + HASH])
+            kept += 1
+        self.used = kept
+        for i in range(COPY_SLOTS * COPY_WORDS):
+            self.seen[i] = 0
+
+    @cython.cfunc
+    def _quantile(self, count: cython.longlong, wanted: cython.longlong) -> cython.longlong:
+        """Return the smallest value that at least *wanted* of the first *count* of `times` do not exceed."""
+        low: cython.longlong = 0
+        high: cython.longlong = 0
+        middle: cython.longlong
+        below: cython.longlong
+        i: cython.longlong
+        for i in range(count):
+            if self.times[i] > high:
+                high = self.times[i]
+        while low < high:
+            middle = (low + high) // 2
+            below = 0
+            for i in range(count):
+                if self.times[i] <= middle:
+                    below += 1
+            if below >= wanted:
+                high = middle
+            else:
+                low = middle + 1
+        return low
+
+    # ------------------------------------------------------------------------------------------------ first bytes
+
+    @cython.cfunc
+    @cython.exceptval(-9, check=False)
+    def _stream_of(self, f: cython.longlong, side: cython.int) -> cython.longlong:
+        """Return where the stream of a side lies, or -1."""
+        number: cython.longlong = self.flows[f + STREAMS] >> (31 * side) & 0x7FFFFFFF
+        return (number - 1) * STREAM_WORDS
+
+    @cython.cfunc
+    @cython.exceptval(-9, check=False)
+    def _new_stream(self, f: cython.longlong, side: cython.int) -> cython.longlong:
+        number: cython.longlong
+        i: cython.longlong
+        if self.streams_free > 0:
+            self.streams_free -= 1
+            number = self.free_streams[self.streams_free]
+        elif self.streams_used < self.chunks_max:
+            number = self.streams_used
+            self.streams_used += 1
+        else:
+            return -1
+        for i in range(STREAM_WORDS):
+            self.streams[number * STREAM_WORDS + i] = 0
+        self.streams[number * STREAM_WORDS + BASE] = -1
+        self.flows[f + STREAMS] |= (number + 1) << (31 * side)
+        return number * STREAM_WORDS
+
+    @cython.cfunc
+    def _open_stream(self, f: cython.longlong, side: cython.int) -> cython.int:
+        """Note a SYN: payload begins one after its number."""
+        s: cython.longlong = self._stream_of(f, side)
+        begin: cython.longlong = (self.seq + 1) & 0xFFFFFFFF
+        if s < 0:
+            return 0  # most connections never need one before payload comes: ISN tells it then
+        if self.streams[s + HAVE] > 0:
+            if begin == self.streams[s + BASE]:
+                self.streams[s + MARKS] |= STARTED
+            return 0
+        if begin != self.streams[s + BASE]:
+            self.streams[s + COUNTS] &= ~0xFF
+        self.streams[s + BASE] = begin
+        self.streams[s + MARKS] |= STARTED
+
+    @cython.cfunc
+    def _keep_payload(
+        self, slot: cython.longlong, f: cython.longlong, side: cython.int, has_tcp: cython.bint
+    ) -> cython.int:  # fmt: skip
+        s: cython.longlong
+        if not has_tcp and self.keys[slot * KEY_WORDS + PORTS] >> 16 & 0xFF != UDP:
+            return 0
+        s = self._stream_of(f, side)
+        if s < 0:
+            s = self._new_stream(f, side)
+            if s < 0:
+                self._relieve(slot)
+                s = self._new_stream(f, side)
+            if s < 0:
+                self.flows[f + FLAGS] |= POOL_FULL
+                return 0
+            if has_tcp and self.flows[f + ISN + side] >= 0:
+                self.streams[s + BASE] = (self.flows[f + ISN + side] + 1) & 0xFFFFFFFF
+                self.streams[s + MARKS] |= STARTED
+        if has_tcp:
+            self._add_segment(slot, f, s)
+        elif self.streams[s + HAVE] == 0:
+            self.streams[s + MARKS] |= STARTED
+            self._append(slot, f, s, 0, FIRST_DATAGRAM, -1)
+            self.streams[s + MARKS] &= ~(CUT | BEYOND)
+
+    @cython.cfunc
+    def _add_segment(self, slot: cython.longlong, f: cython.longlong, s: cython.longlong) -> cython.int:
+        """Add a segment: in order, out of order, again, overlapping or cut; what was first captured stays."""
+        first: cython.longlong = (self.seq + 1) & 0xFFFFFFFF if self.tcp_flags & SYN else self.seq
+        at: cython.longlong
+        have: cython.longlong
+        captured: cython.longlong = self.pay_end - self.pay_at
+        if self.streams[s + BASE] < 0:
+            self.streams[s + BASE] = first
+        at = (first - self.streams[s + BASE]) & 0xFFFFFFFF
+        if at > 0x7FFFFFFF:
+            at -= 0x100000000
+        have = self.streams[s + HAVE]
+        if at + self.pay_length <= have:
+            return 0
+        if at >= STREAM_LIMIT or have >= STREAM_LIMIT:
+            self.streams[s + MARKS] |= BEYOND
+            return 0
+        if at <= have:
+            if self._append(slot, f, s, at, STREAM_LIMIT, self.ack):
+                self._join_gaps(s)
+        elif self.streams[s + MARKS] & CUT or captured != self.pay_length:
+            self.streams[s + MARKS] |= CUT
+        else:
+            self._add_gap(slot, f, s, at)
+
+    @cython.cfunc
+    def _append(
+        self, slot: cython.longlong, f: cython.longlong, s: cython.longlong, at: cython.longlong,
+        limit: cython.longlong, ack: cython.longlong,
+    ) -> cython.bint:  # fmt: skip
+        """Add what is new of the packet's payload, which begins at *at*; false if the pool has no room for it."""
+        have: cython.longlong = self.streams[s + HAVE]
+        captured: cython.longlong = self.pay_end - self.pay_at
+        end: cython.longlong = min(at + captured, limit)
+        if captured < self.pay_length:
+            self.streams[s + MARKS] |= CUT
+        if at + self.pay_length > limit:
+            self.streams[s + MARKS] |= BEYOND
+        if end <= have:
+            return True
+        if not self._write(slot, f, s, self.pay_at + have - at, have, end):
+            self.streams[s + MARKS] |= CUT
+            return False
+        self.streams[s + HAVE] = end
+        if ack >= 0:
+            self._note_ack(s, end, ack)
+        return True
+
+    @cython.cfunc
+    def _note_ack(self, s: cython.longlong, end: cython.longlong, ack: cython.longlong) -> cython.int:
+        """The segment that brought the bytes before *end* acknowledged *ack*; of too many, the later are not noted."""
+        count: cython.longlong = self.streams[s + COUNTS] >> 8
+        last: cython.longlong = s + AT_ACKS + 2 * (count - 1)
+        if count > 0 and self.streams[last + 1] == ack:
+            self.streams[last] = end
+        elif count < ACKS:
+            self.streams[last + 2] = end
+            self.streams[last + 3] = ack
+            self.streams[s + COUNTS] += 256
+
+    @cython.cfunc
+    def _add_gap(
+        self, slot: cython.longlong, f: cython.longlong, s: cython.longlong, at: cython.longlong
+    ) -> cython.int:
+        """Keep a segment that came too early in its place; where another early one lies, that one stays."""
+        count: cython.longlong = self.streams[s + COUNTS] & 0xFF
+        end: cython.longlong = min(at + self.pay_length, STREAM_LIMIT)
+        begin: cython.longlong = at
+        g: cython.longlong
+        i: cython.longlong
+        low: cython.longlong
+        high: cython.longlong
+        for i in range(count):
+            g = s + AT_GAPS + 2 * i
+            low = self.streams[g] >> 16
+            high = self.streams[g] & 0xFFFF
+            if low <= begin < high:
+                begin = high
+            elif begin < low < end:
+                end = low
+        if begin >= end:
+            return 0
+        if count >= GAPS or not self._write(slot, f, s, self.pay_at + begin - at, begin, end):
+            self.streams[s + MARKS] |= CUT
+            return 0
+        # In order of their beginnings.
+        i = count
+        while i > 0 and self.streams[s + AT_GAPS + 2 * (i - 1)] >> 16 > begin:
+            self.streams[s + AT_GAPS + 2 * i] = self.streams[s + AT_GAPS + 2 * (i - 1)]
+            self.streams[s + AT_GAPS + 2 * i + 1] = self.streams[s + AT_GAPS + 2 * (i - 1) + 1]
+            i -= 1
+        self.streams[s + AT_GAPS + 2 * i] = begin << 16 | end
+        self.streams[s + AT_GAPS + 2 * i + 1] = self.ack
+        self.streams[s + COUNTS] += 1
+
+    @cython.cfunc
+    def _join_gaps(self, s: cython.longlong) -> cython.int:
+        """Take over the early segments that what is there now reaches."""
+        count: cython.longlong = self.streams[s + COUNTS] & 0xFF
+        done: cython.longlong = 0
+        g: cython.longlong
+        i: cython.longlong
+        while done < count:
+            g = s + AT_GAPS + 2 * done
+            if self.streams[g] >> 16 > self.streams[s + HAVE]:
+                break
+            if self.streams[g] & 0xFFFF > self.streams[s + HAVE]:
+                self.streams[s + HAVE] = self.streams[g] & 0xFFFF
+                self._note_ack(s, self.streams[s + HAVE], self.streams[g + 1])
+            done += 1
+        if done == 0:
+            return 0
+        for i in range(2 * (count - done)):
+            self.streams[s + AT_GAPS + i] = self.streams[s + AT_GAPS + 2 * done + i]
+        self.streams[s + COUNTS] -= done
+
+    @cython.cfunc
+    def _write(
+        self, slot: cython.longlong, f: cython.longlong, s: cython.longlong, p: cython.longlong, begin: cython.longlong,
+        end: cython.longlong,
+    ) -> cython.bint:  # fmt: skip
+        """Copy payload from *p* on to the places *begin* to *end* of a stream, not over what an early segment left."""
+        chunk: cython.longlong
+        place: cython.longlong
+        stop: cython.longlong
+        i: cython.longlong
+        g: cython.longlong
+        kept: cython.longlong = self.streams[s + COUNTS] & 0xFF
+        skip: cython.longlong
+        while begin < end:
+            # An early segment that lies here already was captured first.
+            skip = end
+            for i in range(kept):
+                g = self.streams[s + AT_GAPS + 2 * i]
+                if g >> 16 <= begin < (g & 0xFFFF):
+                    p += (g & 0xFFFF) - begin
+                    begin = g & 0xFFFF
+                    skip = end
+                elif begin < g >> 16 < skip:
+                    skip = g >> 16
+            if begin >= end:
+                return True
+            chunk = self.streams[s + AT_CHUNKS + begin // CHUNK] - 1
+            if chunk < 0:
+                chunk = self._new_chunk(slot, f)
+                if chunk < 0:
+                    return False
+                self.streams[s + AT_CHUNKS + begin // CHUNK] = chunk + 1
+            place = chunk * CHUNK + begin % CHUNK
+            stop = min(skip, (begin // CHUNK + 1) * CHUNK)
+            for i in range(stop - begin):
+                self.pool[place + i] = self.buf[p + i]
+            p += stop - begin
+            begin = stop
+        return True
+
+    @cython.cfunc
+    @cython.exceptval(-9, check=False)
+    def _new_chunk(self, slot: cython.longlong, f: cython.longlong) -> cython.longlong:
+        if self.chunks_free == 0 and self.chunks_used >= self.chunks_max:
+            self._relieve(slot)
+        if self.chunks_free > 0:
+            self.chunks_free -= 1
+            return self.free_chunks[self.chunks_free]
+        if self.chunks_used < self.chunks_max:
+            self.chunks_used += 1
+            return self.chunks_used - 1
+        self.flows[f + FLAGS] |= POOL_FULL
+        return -1
+
+    @cython.cfunc
+    def _take_stream(self, f: cython.longlong, side: cython.int) -> object:
+        """Return the first bytes of a side as a Stream, and give back what held them."""
+        s: cython.longlong = self._stream_of(f, side)
+        marks: cython.longlong
+        have: cython.longlong
+        at: cython.longlong = 0
+        chunk: cython.longlong
+        i: cython.longlong
+        count: cython.longlong
+        if s < 0:
+            begin = self.flows[f + ISN + side]
+            base = None if begin < 0 else (begin + 1) & 0xFFFFFFFF
+            # Payload that no byte was kept of is payload that is not there.
+            return Stream(b"", begin >= 0, self.flows[f + PAYLOAD + side] > 0, False, False, base, ())
+        marks = self.streams[s + MARKS]
+        have = self.streams[s + HAVE]
+        parts = []
+        while at < have:
+            chunk = (self.streams[s + AT_CHUNKS + at // CHUNK] - 1) * CHUNK
+            parts.append(bytes(self.pool[chunk : chunk + min(CHUNK, have - at)]))
+            at += CHUNK
+        count = self.streams[s + COUNTS] >> 8
+        acks = []
+        for i in range(count):
+            acks.append((self.streams[s + AT_ACKS + 2 * i], self.streams[s + AT_ACKS + 2 * i + 1]))
+        waiting = self.streams[s + COUNTS] & 0xFF != 0
+        base = None if self.streams[s + BASE] < 0 else self.streams[s + BASE]
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        self._free_stream(f, s, side)
+        return Stream(data, marks & STARTED != 0, marks & CUT != 0, marks & BEYOND != 0, waiting, base, tuple(acks))
+
+    @cython.cfunc
+    def _free_stream(self, f: cython.longlong, s: cython.longlong, side: cython.int) -> cython.int:
+        i: cython.longlong
+        for i in range(CHUNKS):
+            if self.streams[s + AT_CHUNKS + i] > 0:
+                self.free_chunks[self.chunks_free] = self.streams[s + AT_CHUNKS + i] - 1
+                self.chunks_free += 1
+        self.free_streams[self.streams_free] = s // STREAM_WORDS
+        self.streams_free += 1
+        self.flows[f + STREAMS] &= ~(cython.cast(cython.longlong, 0x7FFFFFFF) << (31 * side))
+
+    @cython.cfunc
+    def _both_full(self, f: cython.longlong) -> cython.bint:
+        first: cython.longlong = self._stream_of(f, 0)
+        second: cython.longlong = self._stream_of(f, 1)
+        if first < 0 or second < 0:
+            return False
+        return self.streams[first + HAVE] >= STREAM_LIMIT and self.streams[second + HAVE] >= STREAM_LIMIT
+
+    @cython.cfunc
+    def _relieve(self, current: cython.longlong) -> cython.int:
+        """
+        Make room in the pool: put out idle flows, then judge the half of the others that was silent for longest.
+
+        Those are judged by what is there, as if the rest had not been captured; *current* is being counted.
+        """
+        slot: cython.longlong
+        f: cython.longlong
+        held: cython.longlong = 0
+        limit: cython.longlong
+        for slot in range(self.used):
+            f = slot * FLOW_WORDS
+            if self.flows[f + STREAMS] == 0 or slot == current:
+                continue
+            if self.flows[f + FLAGS] & LIVE and self.now - self.flows[f + TOUCHED] > self.idle:
+                self._emit(slot)
+            else:
+                self.times[held] = self.flows[f + TOUCHED]
+                held += 1
+        if self.chunks_free >= self.chunks_max // 4 or held == 0:
+            return 0
+        limit = self._quantile(held, (held + 1) // 2)
+        for slot in range(self.used):
+            f = slot * FLOW_WORDS
+            if self.flows[f + STREAMS] != 0 and slot != current and self.flows[f + TOUCHED] <= limit:
+                self.flows[f + FLAGS] |= POOL_FULL
+                self._settle(slot)
+
+    # ------------------------------------------------------------------------------------------------ copies
+
+    @cython.cfunc
+    @cython.exceptval(-9, check=False)
+    def _copy_of(self, time: cython.longlong, ports: cython.ulonglong, side: cython.int) -> cython.longlong:
+        """
+        Return the slot of the flow that has counted this very packet already, on another interface, or -1.
+
+        `tcpdump -i any` on a node sees a pod's packet on its veth, on the bridge or tunnel device, and once more inside
+        the outer packet on the card. All copies have the same addresses, ports, IP length and identification, TCP
+        numbers and flags. So has a retransmission of IPv6, or of a sender that does not count identifications. The
+        difference is the place: copies of one packet pass each place (interface, direction, encapsulation) once, and a
+        packet sent again begins where the first one began, at a place that has seen it. So a fingerprint at a new place
+        is a copy, and at a known place it is sent again, and its own copies are counted from there on.
+        """
+        m: cython.ulonglong = 0xFFFFFFFFFFFFFFFF
+        w5: cython.ulonglong = self.seq
+        w6: cython.ulonglong = self.ident
+        w7: cython.ulonglong = time
+        peer: cython.ulonglong = self.ack
+        place: cython.ulonglong
+        h: cython.ulonglong
+        e: cython.ulonglong
+        i: cython.ulonglong
+        via: cython.ulonglong = self.via
+        length: cython.ulonglong = self.length
+        flags: cython.ulonglong = self.tcp_flags
+        if self.protocol == UDP and self.pay_end - self.pay_at >= 8:
+            w5 = self._n32(self.pay_at)
+            peer = self._n32(self.pay_at + 4)
+        w5 = w5 << 32 | peer
+        w6 = w6 << 48 | (length & 0xFFFFFF) << 16 | flags << 8 | side
+        place = (self.place * 0x9E3779B97F4A7C15 ^ (via + 1) * 0xD6E8FEB86659FD93) & m
+        # Not keyed: who makes these collide only has copies counted as packets.
+        h = ((w5 ^ (self.s_low << 7) & m ^ self.d_low) * 0x9E3779B97F4A7C15) & m
+        h = ((h ^ h >> 29 ^ w6 ^ ports) * 0xD6E8FEB86659FD93) & m
+        e = (h >> 40 & (COPY_SLOTS - 1)) * COPY_WORDS
+        self.probe = e
+        if (
+            self.seen[e + 8] != 0 and self.seen[e + 5] == w5 and self.seen[e + 6] == w6 and self.seen[e + 4] == ports
+            and self.seen[e + 1] == self.s_low and self.seen[e + 3] == self.d_low and self.seen[e] == self.s_high
+            and self.seen[e + 2] == self.d_high and w7 < self.seen[e + 7] + self.copy_window
+            and w7 + self.copy_window > self.seen[e + 7]
+        ):  # fmt: skip
+            for i in range(COPY_PLACES):
+                if self.seen[e + 9 + i] == place:
+                    break
+                if self.seen[e + 9 + i] == 0:
+                    self.seen[e + 9 + i] = place
+                    return self.seen[e + 8] - 1
+        self.seen[e] = self.s_high
+        self.seen[e + 1] = self.s_low
+        self.seen[e + 2] = self.d_high
+        self.seen[e + 3] = self.d_low
+        self.seen[e + 4] = ports
+        self.seen[e + 5] = w5
+        self.seen[e + 6] = w6
+        self.seen[e + 7] = w7
+        self.seen[e + 8] = 0
+        self.seen[e + 9] = place
+        for i in range(1, COPY_PLACES):
+            self.seen[e + 9 + i] = 0
+        return -1
+
+
+def _address(text: str) -> int:
+    """Return an address as 128 bits: IPv4 as its IPv4-mapped form."""
+    address = ip_address(text)
+    return int(address) if address.version == 6 else 0xFFFF << 32 | int(address)

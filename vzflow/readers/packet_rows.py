@@ -1,0 +1,150 @@
+"""Rows of the packet core -> a batch of flows, a column at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv6Address
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vzflow.flow.batch import checked
+from vzflow.flow.schema import COUNT, FLOW_SCHEMA, PORT, TEXT, TIME
+from vzflow.flow.terms import Action, Hop, Reporter, Source, Transport, TransportBasis
+from vzflow.readers.base import Context
+from vzflow.readers.packet_core import BASES, HOPS, KEY_FIELDS, ROW_FIELDS, STATES, Core, protocol_name
+from vzflow.readers.tls import Facts
+
+_Words = npt.NDArray[Any]
+_KEY = np.dtype([(name, "u8") for name in KEY_FIELDS])
+_ROW = np.dtype([(name, "i8") for name in ROW_FIELDS])
+_TCP, _UDP, _SCTP = 6, 17, 132
+_OCTETS = pa.array([str(n) for n in range(256)], TEXT)
+#: Columns that are taken from the facts as they are.
+_OF_FACTS = ("app_protocol", "tls_version", "tls_sni", "tls_alpn", "tls_resumed", "client_certificate")
+
+
+def batch_of(core: Core, context: Context) -> pa.RecordBatch:
+    """Return the rows that wait in *core* as one batch of FLOW_SCHEMA. At least one must wait."""
+    key_memory, row_memory = core.row_memory
+    keys, rows = np.frombuffer(key_memory, _KEY), np.frombuffer(row_memory, _ROW)
+    second = rows["opener"] == 1
+    protocol = (keys["ports"] >> 16 & 0xFFFF).astype(np.int32)
+    facts = core.row_facts
+    columns = _constants(context, len(rows))
+    columns |= _ends(keys, protocol, second)
+    columns |= _counts(rows, protocol, second, core.blind_flag)
+    columns |= _protection(facts, rows["hop"], second)
+    columns |= {
+        "record": pa.array(rows["record"], COUNT),
+        "first_seen": _times(rows["first"]),
+        "last_seen": _times(rows["last"]),
+        "protocol": _named(protocol, protocol_name),
+        "via": _named((keys["ports"] & 0xFFFF).astype(np.int32), core.via_name),
+        "initiator_basis": _picked(BASES, rows["basis"]),
+        "connection_state": _picked(STATES, rows["state"]),
+        "hop": _picked(HOPS, rows["hop"]),
+    }
+    none = {field.name: pa.nulls(len(rows), field.type) for field in FLOW_SCHEMA if field.name not in columns}
+    return checked(pa.RecordBatch.from_pydict(columns | none, schema=FLOW_SCHEMA))
+
+
+def _constants(context: Context, count: int) -> dict[str, pa.Array]:
+    texts = {
+        "segment": context.segment, "source": Source.PCAP.value, "reporter": Reporter.TAP.value,
+        "reporter_name": context.reporter_name, "cluster": context.cluster, "action": Action.UNKNOWN.value,
+    }  # fmt: skip
+    return {name: pa.repeat(pa.scalar(text, TEXT), count) for name, text in texts.items()} | {
+        "connections": pa.repeat(pa.scalar(1, COUNT), count)
+    }
+
+
+def _ends(keys: _Words, protocol: _Words, second: _Words) -> dict[str, pa.Array]:
+    portless = ~np.isin(protocol, (_TCP, _UDP, _SCTP))
+    one, two = (keys["ports"] >> 48).astype(np.int32), (keys["ports"] >> 32 & 0xFFFF).astype(np.int32)
+    high = np.concatenate(
+        [np.where(second, keys["high1"], keys["high0"]), np.where(second, keys["high0"], keys["high1"])]
+    )
+    low = np.concatenate([np.where(second, keys["low1"], keys["low0"]), np.where(second, keys["low0"], keys["low1"])])
+    addresses = _addresses(high, low)
+    return {
+        "initiator_ip": addresses[: len(keys)],
+        "initiator_port": pa.array(np.where(second, two, one), PORT, mask=portless),
+        "responder_ip": addresses[len(keys) :],
+        "responder_port": pa.array(np.where(second, one, two), PORT, mask=portless),
+    }
+
+
+def _addresses(high: _Words, low: _Words) -> pa.Array:
+    """Return canonical text of addresses given as two words each; IPv4 comes as its IPv4-mapped form."""
+    four = (high == 0) & (low >> 32 == 0xFFFF)
+    if four.all():
+        numbers, place = np.unique(low.astype(np.uint32), return_inverse=True)
+        return _dotted(numbers).take(pa.array(place))
+    pairs = np.stack([high, low], axis=1)
+    distinct, place = np.unique(pairs, axis=0, return_inverse=True)
+    dotted = _dotted(distinct[:, 1].astype(np.uint32)).to_pylist()
+    is_four = (distinct[:, 0] == 0) & (distinct[:, 1] >> 32 == 0xFFFF)
+    texts = [
+        dotted[i] if is_four[i] else str(IPv6Address(int(upper) << 64 | int(lower)))
+        for i, (upper, lower) in enumerate(distinct)
+    ]
+    return pa.array(texts, TEXT).take(pa.array(place.reshape(-1)))
+
+
+def _dotted(numbers: _Words) -> pa.Array:
+    octets = [_OCTETS.take(pa.array(numbers >> shift & 0xFF)) for shift in (24, 16, 8, 0)]
+    return pc.binary_join_element_wise(*octets, ".")
+
+
+def _counts(rows: _Words, protocol: _Words, second: _Words, blind_flag: int) -> dict[str, pa.Array]:
+    # Other protocols have no payload that could be protected; of a packet cut inside its header it is not known.
+    unknown = ((protocol != _TCP) & (protocol != _UDP)) | (rows["flags"] & blind_flag != 0)
+    columns = {"duplicates": pa.array(rows["duplicates"], COUNT)}
+    for what in ("packets", "bytes", "payload"):
+        one, two = rows[f"{what}0"], rows[f"{what}1"]
+        mask = unknown if what == "payload" else None
+        columns[f"{what}_sent"] = pa.array(np.where(second, two, one), COUNT, mask=mask)
+        columns[f"{what}_received"] = pa.array(np.where(second, one, two), COUNT, mask=mask)
+    return columns
+
+
+def _protection(facts: Sequence[Facts], hop: _Words, second: _Words) -> dict[str, pa.Array]:
+    columns = {
+        name: pa.array([getattr(fact, name) for fact in facts], FLOW_SCHEMA.field(name).type) for name in _OF_FACTS
+    }
+    transport = [fact.transport for fact in facts]
+    basis = [fact.basis for fact in facts]
+    for i in np.flatnonzero(hop != HOPS.index("wire")):
+        transport[i], basis[i] = _as_seen(facts[i], Hop(HOPS[hop[i]]))
+    columns["transport_seen"] = pa.array(transport, TEXT)
+    columns["transport_seen_basis"] = pa.array(basis, TEXT)
+    sides = [[fact.principals[side] for fact in facts] for side in (0, 1)]
+    for name, wanted in (("initiator_principal", second), ("responder_principal", ~second)):
+        columns[name] = pc.if_else(pa.array(wanted), pa.array(sides[1], TEXT), pa.array(sides[0], TEXT))
+    return columns
+
+
+def _as_seen(facts: Facts, hop: Hop) -> tuple[Transport, TransportBasis]:
+    """Clear text proves something about the wire only where it was seen on the wire."""
+    if hop is Hop.OUTER_TUNNEL:
+        return Transport.UNKNOWN, TransportBasis.TUNNEL
+    if facts.transport is not Transport.PLAINTEXT:
+        return facts.transport, facts.basis
+    return Transport.UNKNOWN, TransportBasis.HOP_UNCERTAIN if hop is Hop.MIXED else TransportBasis.NOT_ON_WIRE
+
+
+def _times(micros: _Words) -> pa.Array:
+    return pa.array(micros, COUNT, mask=micros < 0).cast(TIME)
+
+
+def _picked(names: Sequence[str | None], codes: _Words) -> pa.Array:
+    return pa.array(names, TEXT).take(pa.array(codes))
+
+
+def _named(numbers: _Words, name: Any) -> pa.Array:  # noqa: ANN401 - a function of one of the numbers
+    distinct, place = np.unique(numbers, return_inverse=True)
+    return pa.array([name(int(n)) for n in distinct], TEXT).take(pa.array(place))
