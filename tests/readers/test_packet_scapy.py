@@ -187,8 +187,8 @@ def test_fragments_of_a_tunnel_count_their_bytes_once():
 SHORT = {
     "ethernet": (1, ethernet(FOUR)[:9]),
     "ip": (1, ethernet(FOUR)[:30]),
-    "tcp": (1, ethernet(FOUR)[:46]),
-    "udp": (101, ipv4(udp(1, 2, b"abc"), protocol=17)[:25]),
+    "tcp": (1, ethernet(FOUR)[:37]),
+    "udp": (101, ipv4(udp(1, 2, b"abc"), protocol=17)[:23]),
     "sctp": (101, ipv4(b"\0\1\0\2" + b"\0" * 8, protocol=132)[:22]),
     "icmp": (101, ipv4(b"\x08\0\0\0", protocol=1)[:20]),
     "ipv6": (101, SIX[:39]),

@@ -57,7 +57,7 @@ def _says_nothing(*_: object, **__: object) -> Callable[[_T], _T]:
     return _as_it_is
 
 
-cclass = cfunc = ccall = inline = final = _as_it_is
+cclass = cfunc = ccall = inline = final = typedef = _as_it_is
 boundscheck = wraparound = cdivision = initializedcheck = overflowcheck = nonecheck = _says_nothing
 exceptval = returns = locals = freelist = auto_pickle = _says_nothing
 

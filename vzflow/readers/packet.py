@@ -7,8 +7,9 @@ from typing import NamedTuple
 from vzflow.flow.key import FlowKey
 from vzflow.flow.terms import InitiatorBasis
 
-#: UDP ports that carry VXLAN: RFC 7348, and what Linux used before it (flannel, Cilium, older Calico). Geneve: RFC 8926.
+#: UDP ports that carry VXLAN: RFC 7348, and what Linux used before it (flannel, Cilium, older Calico).
 VXLAN_PORTS = (4789, 8472)
+#: RFC 8926.
 GENEVE_PORT = 6081
 
 #: TCP flags.
@@ -51,6 +52,8 @@ class Packet(NamedTuple):
         fragment: Set on every fragment.
         part: A fragment after the first.
         blind: The capture length cut the transport header after its ports: what was sent above it is not known.
+        ident: Identification of IPv4, 0 of IPv6; with `mark`, by which copies on other interfaces are recognised.
+        mark: What else tells packets of one conversation apart: of TCP its numbers, of ICMP and SCTP the first bytes.
         carrier: The fragments are those of a tunnel around this packet, which holds all bytes already.
     """
 
@@ -68,3 +71,5 @@ class Packet(NamedTuple):
     part: bool = False
     carrier: bool = False
     blind: bool = False
+    ident: int = 0
+    mark: tuple[int, int] = (0, 0)

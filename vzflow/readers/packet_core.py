@@ -56,35 +56,39 @@ MAX_PACKET = 1 << 20
 #: is told apart by where it was seen (`_copy_of`), not by time.
 COPY_WINDOW = 100_000
 
-# What is a number in machine code; without this line each would be a lookup by name.
+# Signed and unsigned 64-bit numbers.
+Int = cython.typedef(cython.longlong)
+Word = cython.typedef(cython.ulonglong)
+
+# What is a number in machine code; without this each would be a lookup by name.
 cython.declare(
-    MORE=cython.longlong, BLOCK=cython.longlong, DAMAGE=cython.longlong,
-    KEY_WORDS=cython.longlong, A_HIGH=cython.longlong, A_LOW=cython.longlong, B_HIGH=cython.longlong,
-    B_LOW=cython.longlong, PORTS=cython.longlong, HASH=cython.longlong,
-    FLOW_WORDS=cython.longlong, FIRST=cython.longlong, LAST=cython.longlong, TOUCHED=cython.longlong,
-    RECORD=cython.longlong, PACKETS=cython.longlong, BYTES=cython.longlong, PAYLOAD=cython.longlong,
-    DUPLICATES=cython.longlong, FACTS=cython.longlong, FLAGS=cython.longlong, ISN=cython.longlong,
-    END=cython.longlong, STREAMS=cython.longlong, OPENER=cython.longlong, BASIS=cython.longlong,
-    STATE=cython.longlong, HOP=cython.longlong, OUT_WORDS=cython.longlong, OUT_ROWS=cython.longlong,
-    LIVE=cython.longlong, ALIAS=cython.longlong, OPENED=cython.longlong, RESET=cython.longlong,
-    LOOPBACK=cython.longlong, WIRE=cython.longlong, UNMARKED=cython.longlong, TUNNEL=cython.longlong,
-    SECOND_FIRST=cython.longlong, OPENER_KNOWN=cython.longlong, OPENER_SIDE=cython.longlong, BLIND=cython.longlong,
-    POOL_FULL=cython.longlong, BASIS_SHIFT=cython.longlong, SIDE_SHIFT=cython.longlong, ACKED=cython.longlong,
-    FINNED=cython.longlong, RESETTED=cython.longlong, REFUSED=cython.longlong, FIXED_FACTS=cython.longlong,
-    CHUNK=cython.longlong, STREAM_LIMIT=cython.longlong, FIRST_DATAGRAM=cython.longlong, CHUNKS=cython.longlong,
-    GAPS=cython.longlong, ACKS=cython.longlong, STREAM_WORDS=cython.longlong, BASE=cython.longlong,
-    HAVE=cython.longlong, COUNTS=cython.longlong, MARKS=cython.longlong, AT_CHUNKS=cython.longlong,
-    AT_GAPS=cython.longlong, AT_ACKS=cython.longlong, STARTED=cython.longlong, CUT=cython.longlong,
-    BEYOND=cython.longlong, COPY_SLOTS=cython.longlong, COPY_WORDS=cython.longlong, COPY_PLACES=cython.longlong,
-    TCP=cython.longlong, UDP=cython.longlong, ICMP=cython.longlong, ICMPV6=cython.longlong, SCTP=cython.longlong,
-    GRE=cython.longlong, ESP=cython.longlong, AH=cython.longlong, ETHERIP=cython.longlong, L2TP=cython.longlong,
-    MPLS=cython.longlong, FIN=cython.longlong, SYN=cython.longlong, RST=cython.longlong, ACK=cython.longlong,
+    MORE=Int, BLOCK=Int, DAMAGE=Int,
+    KEY_WORDS=Int, A_HIGH=Int, A_LOW=Int, B_HIGH=Int,
+    B_LOW=Int, PORTS=Int, HASH=Int,
+    FLOW_WORDS=Int, FIRST=Int, LAST=Int, TOUCHED=Int,
+    RECORD=Int, PACKETS=Int, BYTES=Int, PAYLOAD=Int,
+    DUPLICATES=Int, FACTS=Int, FLAGS=Int, ISN=Int,
+    END=Int, STREAMS=Int, OPENER=Int, BASIS=Int,
+    STATE=Int, HOP=Int, OUT_WORDS=Int, OUT_ROWS=Int,
+    LIVE=Int, ALIAS=Int, OPENED=Int, RESET=Int,
+    LOOPBACK=Int, WIRE=Int, UNMARKED=Int, TUNNEL=Int,
+    SECOND_FIRST=Int, OPENER_KNOWN=Int, OPENER_SIDE=Int, BLIND=Int,
+    POOL_FULL=Int, BASIS_SHIFT=Int, SIDE_SHIFT=Int, ACKED=Int,
+    FINNED=Int, RESETTED=Int, REFUSED=Int, FIXED_FACTS=Int,
+    CHUNK=Int, STREAM_LIMIT=Int, FIRST_DATAGRAM=Int, CHUNKS=Int,
+    GAPS=Int, ACKS=Int, STREAM_WORDS=Int, BASE=Int,
+    HAVE=Int, COUNTS=Int, MARKS=Int, AT_CHUNKS=Int,
+    AT_GAPS=Int, AT_ACKS=Int, STARTED=Int, CUT=Int,
+    BEYOND=Int, COPY_SLOTS=Int, COPY_WORDS=Int, COPY_PLACES=Int,
+    TCP=Int, UDP=Int, ICMP=Int, ICMPV6=Int, SCTP=Int,
+    GRE=Int, ESP=Int, AH=Int, ETHERIP=Int, L2TP=Int,
+    MPLS=Int, FIN=Int, SYN=Int, RST=Int, ACK=Int,
     DECODED=cython.int, SKIP_ARP=cython.int, SKIP_NOT_IP=cython.int, REJECT=cython.int, SLOW=cython.int,
     ETHERNET=cython.int, NULL=cython.int, PPP=cython.int, LOOP=cython.int, SLL=cython.int, NFLOG=cython.int,
-    SLL2=cython.int, ARPHRD_LOOPBACK=cython.longlong, NFLOG_PAYLOAD=cython.longlong, IPIP=cython.longlong,
-    SIX_IN_FOUR=cython.longlong, FOUR_IN_SIX=cython.longlong, SIX_IN_SIX=cython.longlong, IN_MPLS=cython.longlong,
-    IN_ETHERIP=cython.longlong, IN_GRE=cython.longlong, IN_GRE_KEY=cython.longlong, IN_VXLAN=cython.longlong,
-    IN_GENEVE=cython.longlong, TUNNELS=cython.int, HEADERS=cython.int, EXTENSIONS=cython.int, EPHEMERAL=cython.longlong,
+    SLL2=cython.int, ARPHRD_LOOPBACK=Int, NFLOG_PAYLOAD=Int, IPIP=Int,
+    SIX_IN_FOUR=Int, FOUR_IN_SIX=Int, SIX_IN_SIX=Int, IN_MPLS=Int,
+    IN_ETHERIP=Int, IN_GRE=Int, IN_GRE_KEY=Int, IN_VXLAN=Int,
+    IN_GENEVE=Int, TUNNELS=cython.int, HEADERS=cython.int, EXTENSIONS=cython.int, EPHEMERAL=Int,
 )  # fmt: skip
 
 # Headers and tunnels in one packet beyond which it is an attack, not traffic.
@@ -228,20 +232,20 @@ class Core:
     buf: cython.const[cython.uchar][::1]
     big: cython.bint
     link: cython.int
-    max_packet: cython.longlong
-    idle: cython.longlong
-    forever: cython.longlong
-    copy_window: cython.ulonglong
-    units_down: cython.longlong
-    head_size: cython.longlong
+    max_packet: Int
+    idle: Int
+    forever: Int
+    copy_window: Word
+    units_down: Int
+    head_size: Int
     pcapng: cython.bint
-    described: cython.longlong[::1]
+    described: Int[::1]
     exact: list
     several: cython.bint
-    read: cython.longlong
-    in_flows: cython.longlong
-    arps: cython.longlong
-    not_ip: cython.longlong
+    read: Int
+    in_flows: Int
+    arps: Int
+    not_ip: Int
     status: cython.int
     wrong: object
     all_slow: cython.bint
@@ -252,71 +256,71 @@ class Core:
     services: cython.uchar[::1]
 
     # The packet being decoded: its ends, and what is known of what it carries.
-    s_high: cython.ulonglong
-    s_low: cython.ulonglong
-    d_high: cython.ulonglong
-    d_low: cython.ulonglong
+    s_high: Word
+    s_low: Word
+    d_high: Word
+    d_low: Word
     protocol: cython.int
-    sport: cython.longlong
-    dport: cython.longlong
-    length: cython.longlong
-    pay_at: cython.longlong
-    pay_end: cython.longlong
-    pay_length: cython.longlong
-    tcp_flags: cython.longlong
-    seq: cython.longlong
-    ack: cython.longlong
+    sport: Int
+    dport: Int
+    length: Int
+    pay_at: Int
+    pay_end: Int
+    pay_length: Int
+    tcp_flags: Int
+    seq: Int
+    ack: Int
     opener: cython.int
     by_request: cython.bint
     loopback: cython.bint
     marked: cython.bint
     tunnel: cython.bint
     blind: cython.bint
-    ident: cython.longlong
-    via: cython.longlong
-    chain: cython.ulonglong[::1]
+    ident: Int
+    via: Int
+    chain: Word[::1]
     chained: cython.int
-    last_chain: cython.ulonglong
-    last_via: cython.longlong
+    last_chain: Word
+    last_via: Int
     vias: list
     via_ids: dict
     failure: object
-    place: cython.ulonglong
+    place: Word
     copies_possible: cython.bint
 
     # The flow table.
-    keys: cython.ulonglong[::1]
-    flows: cython.longlong[::1]
-    table: cython.ulonglong[::1]
-    mask: cython.ulonglong
-    used: cython.longlong
-    max_flows: cython.longlong
-    now: cython.longlong
-    key0: cython.ulonglong
-    key1: cython.ulonglong
-    probe: cython.ulonglong
+    keys: Word[::1]
+    flows: Int[::1]
+    table: Word[::1]
+    mask: Word
+    used: Int
+    max_flows: Int
+    now: Int
+    key0: Word
+    key1: Word
+    probe: Word
     unmarked_loopback: cython.bint
     out_memory: object
-    out_keys: cython.ulonglong[::1]
-    out_flows: cython.longlong[::1]
-    rows: cython.longlong
+    out_keys: Word[::1]
+    out_flows: Int[::1]
+    rows: Int
     facts: list
     spare_facts: list
-    times: cython.longlong[::1]
+    times: Int[::1]
 
     # First payload bytes.
     pool: cython.uchar[::1]
-    streams: cython.longlong[::1]
-    free_chunks: cython.longlong[::1]
-    chunks_free: cython.longlong
-    chunks_used: cython.longlong
-    chunks_max: cython.longlong
-    free_streams: cython.longlong[::1]
-    streams_free: cython.longlong
-    streams_used: cython.longlong
+    streams: Int[::1]
+    free_chunks: Int[::1]
+    chunks_free: Int
+    chunks_used: Int
+    chunks_max: Int
+    free_streams: Int[::1]
+    streams_free: Int
+    streams_used: Int
 
     # Copies.
-    seen: cython.ulonglong[::1]
+    seen: Word[::1]
 
     def __init__(
         self,
@@ -463,14 +467,13 @@ class Core:
     @property
     def row_memory(self) -> tuple[memoryview, memoryview]:
         """Rows that wait to be taken: of KEY_FIELDS and of ROW_FIELDS, as 64-bit words."""
-        n: cython.longlong = self.rows
+        n: Int = self.rows
         keys, flows = self.out_memory
         return keys[: n * KEY_WORDS], flows[: n * OUT_WORDS]
 
     @property
     def row_facts(self) -> list[Facts]:
         """What the first payload bytes of each of these rows say."""
-        i: cython.longlong
         return [self.facts[self.out_flows[i * OUT_WORDS + FACTS]] for i in range(self.rows)]
 
     @property
@@ -479,13 +482,13 @@ class Core:
         return BLIND
 
     @cython.cfunc
-    def _records(self, pos: cython.longlong, end: cython.longlong) -> cython.longlong:
-        head: cython.longlong = self.head_size
-        micros: cython.longlong
-        seconds: cython.longlong
-        captured: cython.longlong
-        length: cython.longlong
-        after: cython.longlong
+    def _records(self, pos: Int, end: Int) -> Int:
+        head: Int = self.head_size
+        micros: Int
+        seconds: Int
+        captured: Int
+        length: Int
+        after: Int
         while pos + head <= end:
             captured = self._u32(pos + 8)
             if captured > self.max_packet:
@@ -514,9 +517,9 @@ class Core:
         return pos
 
     @cython.cfunc
-    def _blocks(self, pos: cython.longlong, end: cython.longlong) -> cython.longlong:
-        kind: cython.longlong
-        size: cython.longlong
+    def _blocks(self, pos: Int, end: Int) -> Int:
+        kind: Int
+        size: Int
         while pos + 8 <= end:
             kind = self._u32(pos)
             size = self._u32(pos + 4)
@@ -541,21 +544,21 @@ class Core:
         return pos
 
     @cython.cfunc
-    def _packet_block(self, kind: cython.longlong, at: cython.longlong, end: cython.longlong) -> cython.int:
+    def _packet_block(self, kind: Int, at: Int, end: Int) -> cython.int:
         """
         One packet of an enhanced (section 4.3), simple (4.4) or obsolete (A.1) packet block.
 
         A block whose inside contradicts itself costs that packet only: the next block is found all the same.
         """
-        number: cython.longlong = 0
-        high: cython.longlong = -1
-        low: cython.longlong = 0
-        captured: cython.longlong
-        length: cython.longlong
-        data: cython.longlong = at + (4 if kind == 3 else 20)
-        time: cython.longlong = -1
+        number: Int = 0
+        high: Int = -1
+        low: Int = 0
+        captured: Int
+        length: Int
+        data: Int = at + (4 if kind == 3 else 20)
+        time: Int = -1
         link: cython.int
-        i: cython.longlong
+        i: Int
         if data > end:
             self._fault(at, end, f"a packet block of {end - at} bytes")
             return 0
@@ -589,7 +592,7 @@ class Core:
                 time = exact if 0 <= exact <= FOREVER else -1
         if self.several:
             self.place = number + 1
-        self.copies_possible = self.several or link == SLL or link == SLL2
+        self.copies_possible = self.several or link in (SLL, SLL2)
         self._frame(
             self.read, time, link, data, data + captured, self._bounded(length, captured), self.described[i + 3] != 0
         )
@@ -597,61 +600,61 @@ class Core:
 
     @cython.cfunc
     @cython.inline
-    def _bounded(self, length: cython.longlong, captured: cython.longlong) -> cython.longlong:
+    def _bounded(self, length: Int, captured: Int) -> Int:
         """The original length, as far as it can be believed: at least what is there, at most what a packet can have."""
         if length > self.max_packet:
             length = self.max_packet
         return length if length > captured else captured
 
     @cython.cfunc
-    def _fault(self, at: cython.longlong, end: cython.longlong, detail: object) -> cython.int:
+    def _fault(self, at: Int, end: Int, detail: object) -> cython.int:
         self.reject(self.read, RejectReason.BAD_RECORD, detail, bytes(self.buf[at:end]))
 
     # ------------------------------------------------------------------------------------------------ bytes
 
     @cython.cfunc
     @cython.inline
-    def _u8(self, p: cython.longlong) -> cython.longlong:
+    def _u8(self, p: Int) -> Int:
         return self.buf[p]
 
     @cython.cfunc
     @cython.inline
-    def _u16(self, p: cython.longlong) -> cython.longlong:
-        high: cython.longlong = self.buf[p]
+    def _u16(self, p: Int) -> Int:
+        high: Int = self.buf[p]
         return high << 8 | self.buf[p + 1]
 
     @cython.cfunc
     @cython.inline
-    def _u16n(self, p: cython.longlong) -> cython.longlong:
+    def _u16n(self, p: Int) -> Int:
         """Two bytes in the byte order of the file."""
-        first: cython.longlong = self.buf[p]
-        second: cython.longlong = self.buf[p + 1]
+        first: Int = self.buf[p]
+        second: Int = self.buf[p + 1]
         return first << 8 | second if self.big else second << 8 | first
 
     @cython.cfunc
     @cython.inline
-    def _n32(self, p: cython.longlong) -> cython.longlong:
+    def _n32(self, p: Int) -> Int:
         """Four bytes in network byte order."""
-        a: cython.longlong = self.buf[p]
-        b: cython.longlong = self.buf[p + 1]
-        c: cython.longlong = self.buf[p + 2]
+        a: Int = self.buf[p]
+        b: Int = self.buf[p + 1]
+        c: Int = self.buf[p + 2]
         return a << 24 | b << 16 | c << 8 | self.buf[p + 3]
 
     @cython.cfunc
     @cython.inline
-    def _u32(self, p: cython.longlong) -> cython.longlong:
+    def _u32(self, p: Int) -> Int:
         """Four bytes in the byte order of the file."""
-        a: cython.longlong = self.buf[p]
-        b: cython.longlong = self.buf[p + 1]
-        c: cython.longlong = self.buf[p + 2]
-        d: cython.longlong = self.buf[p + 3]
+        a: Int = self.buf[p]
+        b: Int = self.buf[p + 1]
+        c: Int = self.buf[p + 2]
+        d: Int = self.buf[p + 3]
         return a << 24 | b << 16 | c << 8 | d if self.big else d << 24 | c << 16 | b << 8 | a
 
     @cython.cfunc
     @cython.inline
-    def _n64(self, p: cython.longlong) -> cython.ulonglong:
-        high: cython.ulonglong = self._n32(p)
-        low: cython.ulonglong = self._n32(p + 4)
+    def _n64(self, p: Int) -> Word:
+        high: Word = self._n32(p)
+        low: Word = self._n32(p + 4)
         return high << 32 | low
 
     # ------------------------------------------------------------------------------------------------ decoding
@@ -660,18 +663,24 @@ class Core:
 
     @cython.cfunc
     def _frame(
-        self, record: cython.longlong, time: cython.longlong, link: cython.int, p: cython.longlong, e: cython.longlong,
-        length: cython.longlong, loopback: cython.bint,
-    ) -> cython.int:  # fmt: skip
+        self, record: Int, time: Int, link: cython.int, p: Int, e: Int, length: Int, loopback: cython.bint
+    ) -> cython.int:
         """Decode one captured packet and count it, or say what became of it."""
         found: cython.int
-        place: cython.ulonglong = self.place
+        place: Word = self.place
         self.chained = 0
         self.via = 0
         self.loopback = loopback
         self.protocol = -1
         self.tunnel = False
-        self.marked = link == ETHERNET or link == SLL or link == SLL2
+        self.marked = link in (ETHERNET, SLL, SLL2)
+        if self.copies_possible:
+            # Where it was seen: packet type, device type and the address of whoever put it on the link; or interface,
+            # device type and packet type.
+            if link == SLL and e - p >= 16:
+                self.place ^= self._n64(p + 6) ^ self._n32(p)
+            elif link == SLL2 and e - p >= 20:
+                self.place ^= self._n64(p + 4)
         found = SLOW if self.all_slow else self._link(link, p, e, p + length)
         if found != DECODED and found != SLOW and self.protocol >= 0 and found != SKIP_ARP:
             # A tunnel whose inside is no readable IP is counted as its own outside, so that no packet is overlooked.
@@ -691,7 +700,7 @@ class Core:
         self.place = place
 
     @cython.cfunc
-    def _short(self, p: cython.longlong, e: cython.longlong, far: cython.longlong, header: object) -> cython.int:
+    def _short(self, p: Int, e: Int, far: Int, header: object) -> cython.int:
         """*header* is not whole: the capture cut it, or the packet itself ends too early."""
         cut = max(e - p, 0) < max(far - p, 0)
         self.failure = (_REJECTS[cut], f"{'cut' if cut else 'ends'} inside the {header}")
@@ -703,25 +712,21 @@ class Core:
         return REJECT
 
     @cython.cfunc
-    def _link(self, link: cython.int, p: cython.longlong, e: cython.longlong, far: cython.longlong) -> cython.int:
-        kind: cython.longlong
+    def _link(self, link: cython.int, p: Int, e: Int, far: Int) -> cython.int:
+        kind: Int
         if link == ETHERNET:
             return self._ethernet(p, e, far)
         if link == SLL:
             if e - p < 16:
-                return self._short(p, e, far, "CookedLinux header")
+                return self._short(p, e, far, "SLL header")
             self.loopback |= self._u16(p + 2) == ARPHRD_LOOPBACK
-            # Packet type and device type, and the address of whoever put it on the link.
-            self.place ^= self._n64(p + 6) ^ self._n32(p)
             return self._ethertype(self._u16(p + 14), p + 16, e, far)
         if link == SLL2:
             if e - p < 20:
-                return self._short(p, e, far, "CookedLinuxV2 header")
+                return self._short(p, e, far, "SLL2 header")
             self.loopback |= self._u16(p + 8) == ARPHRD_LOOPBACK
-            # Interface, device type, packet type.
-            self.place ^= self._n64(p + 4)
             return self._ethertype(self._u16(p), p + 20, e, far)
-        if link == NULL or link == LOOP:
+        if link in (NULL, LOOP):
             # An address family in the byte order of the machine that captured: AF_INET, then AF_INET6 of Linux, NetBSD
             # and OpenBSD, FreeBSD, macOS (description of LINKTYPE_NULL).
             if e - p < 4:
@@ -746,12 +751,12 @@ class Core:
         return SLOW
 
     @cython.cfunc
-    def _nflog(self, p: cython.longlong, e: cython.longlong, far: cython.longlong) -> cython.int:
+    def _nflog(self, p: Int, e: Int, far: Int) -> cython.int:
         """Linux NFLOG: family, version, resource id, then attributes in the capturing machine's byte order."""
         big: cython.bint = self.big
-        at: cython.longlong
-        size: cython.longlong
-        kind: cython.longlong
+        at: Int
+        size: Int
+        kind: Int
         order: cython.int
         try:
             for order in range(2):
@@ -770,23 +775,21 @@ class Core:
         return self._short(p, e, far, "NFLOG attributes")
 
     @cython.cfunc
-    def _ethernet(self, p: cython.longlong, e: cython.longlong, far: cython.longlong) -> cython.int:
+    def _ethernet(self, p: Int, e: Int, far: Int) -> cython.int:
         if e - p < 14:
-            return self._short(p, e, far, "Ether header")
+            return self._short(p, e, far, "Ethernet header")
         if self.chained == 0 and self._n64(p) == 0 and self._n32(p + 8) == 0:
             # Linux' loopback device has no addresses.
             self.loopback = True
         return self._ethertype(self._u16(p + 12), p + 14, e, far)
 
     @cython.cfunc
-    def _ethertype(
-        self, kind: cython.longlong, p: cython.longlong, e: cython.longlong, far: cython.longlong
-    ) -> cython.int:
+    def _ethertype(self, kind: Int, p: Int, e: Int, far: Int) -> cython.int:
         """What *kind* says follows: IP, tags before it, or something else."""
         left: cython.int = HEADERS
         while kind == 0x8100 or kind == 0x88A8 or kind == 0x9100:
             if e - p < 4:
-                return self._short(p, e, far, "Dot1Q header")
+                return self._short(p, e, far, "VLAN tag")
             kind = self._u16(p + 2)
             p += 4
             left -= 1
@@ -808,10 +811,10 @@ class Core:
         return SKIP_NOT_IP
 
     @cython.cfunc
-    def _mpls(self, p: cython.longlong, e: cython.longlong, far: cython.longlong) -> cython.int:
-        left: cython.int
-        kind: cython.longlong
-        for left in range(HEADERS):
+    def _mpls(self, p: Int, e: Int, far: Int) -> cython.int:
+        labels: cython.int
+        kind: Int
+        for labels in range(HEADERS):  # noqa: B007
             if e - p < 5:
                 return SLOW
             p += 4
@@ -821,8 +824,8 @@ class Core:
         return SLOW
 
     @cython.cfunc
-    def _ip(self, p: cython.longlong, e: cython.longlong, far: cython.longlong) -> cython.int:
-        version: cython.longlong
+    def _ip(self, p: Int, e: Int, far: Int) -> cython.int:
+        version: Int
         if p >= e:
             return self._short(p, e, far, "IP header")
         version = self._u8(p) >> 4
@@ -833,12 +836,12 @@ class Core:
         return self._malformed(f"IP version {version}")
 
     @cython.cfunc
-    def _ipv4(self, p: cython.longlong, e: cython.longlong, far: cython.longlong) -> cython.int:
-        header: cython.longlong
-        length: cython.longlong
-        mapped: cython.ulonglong = 0xFFFF00000000
-        sender: cython.ulonglong
-        receiver: cython.ulonglong
+    def _ipv4(self, p: Int, e: Int, far: Int) -> cython.int:
+        header: Int
+        length: Int
+        mapped: Word = 0xFFFF00000000
+        sender: Word
+        receiver: Word
         if e - p < 20:
             return self._short(p, e, far, "IPv4 header")
         header = (self._u8(p) & 15) * 4
@@ -860,10 +863,10 @@ class Core:
         )  # fmt: skip
 
     @cython.cfunc
-    def _ipv6(self, p: cython.longlong, e: cython.longlong, far: cython.longlong) -> cython.int:
-        length: cython.longlong
-        protocol: cython.longlong
-        at: cython.longlong = p + 40
+    def _ipv6(self, p: Int, e: Int, far: Int) -> cython.int:
+        length: Int
+        protocol: Int
+        at: Int = p + 40
         left: cython.int = EXTENSIONS
         if e - p < 40:
             return self._short(p, e, far, "IPv6 header")
@@ -900,24 +903,33 @@ class Core:
 
     @cython.cfunc
     def _upper(
-        self, version: cython.int, protocol: cython.longlong, p: cython.longlong, e: cython.longlong,
-        far: cython.longlong, length: cython.longlong, s_high: cython.ulonglong, s_low: cython.ulonglong,
-        d_high: cython.ulonglong, d_low: cython.ulonglong, ident: cython.longlong,
-    ) -> cython.int:  # fmt: skip
+        self,
+        version: cython.int,
+        protocol: Int,
+        p: Int,
+        e: Int,
+        far: Int,
+        length: Int,
+        s_high: Word,
+        s_low: Word,
+        d_high: Word,
+        d_low: Word,
+        ident: Int,
+    ) -> cython.int:
         """
         What IP carries: a transport header, another packet, or something that is only counted.
 
         The packet is noted once its own headers are whole; then a tunnel is entered. So whatever goes wrong inside,
         what is noted is the innermost packet that could be read.
         """
-        sport: cython.longlong = 0
-        dport: cython.longlong = 0
-        seq: cython.longlong = 0
-        ack: cython.longlong = 0
-        flags: cython.longlong = 0
-        header: cython.longlong
-        payload: cython.longlong = e
-        pay_length: cython.longlong = 0
+        sport: Int = 0
+        dport: Int = 0
+        seq: Int = 0
+        ack: Int = 0
+        flags: Int = 0
+        header: Int
+        payload: Int = e
+        pay_length: Int = 0
         opener: cython.int = 0
         blind: cython.bint = False
         if protocol == AH:
@@ -979,7 +991,7 @@ class Core:
             dport = self._u16(p + 2)
             ack = self._n32(p + 8) if e - p >= 16 else 0
             seq = self._n32(p + 12) if e - p >= 16 else 0
-        elif protocol == ICMP or protocol == ICMPV6:
+        elif protocol in (ICMP, ICMPV6):
             if e <= p:
                 return self._short(p, e, far, "ICMP header")
             # Echo request and reply (RFC 792, RFC 4443): who opened, +1 the sender, -1 the receiver.
@@ -1015,17 +1027,14 @@ class Core:
             if self.vxlan[dport] != 0:
                 return self._overlay(payload, e, far)
             return DECODED
-        if protocol == ICMP or protocol == ICMPV6 or protocol == SCTP:
+        if protocol in (ICMP, ICMPV6, SCTP):
             return DECODED
         return self._tunnelled(version, protocol, p, e, far)
 
     @cython.cfunc
-    def _tunnelled(
-        self, version: cython.int, protocol: cython.longlong, p: cython.longlong, e: cython.longlong,
-        far: cython.longlong,
-    ) -> cython.int:  # fmt: skip
-        kind: cython.longlong
-        flags: cython.longlong
+    def _tunnelled(self, version: cython.int, protocol: Int, p: Int, e: Int, far: Int) -> cython.int:
+        kind: Int
+        flags: Int
         if protocol == 4 or protocol == 41:
             if protocol == 4:
                 kind = IPIP if version == 4 else FOUR_IN_SIX
@@ -1057,14 +1066,14 @@ class Core:
         if protocol == ETHERIP:
             return self._ethernet(p + 2, e, far) if self._within(IN_ETHERIP, 0) else SKIP_NOT_IP
         # Whose inside nobody without the keys (ESP) or the session (L2TPv3) can read.
-        return SKIP_NOT_IP if protocol == ESP or protocol == L2TP else DECODED
+        return SKIP_NOT_IP if protocol in (ESP, L2TP) else DECODED
 
     @cython.cfunc
-    def _overlay(self, p: cython.longlong, e: cython.longlong, far: cython.longlong) -> cython.int:
+    def _overlay(self, p: Int, e: Int, far: Int) -> cython.int:
         """VXLAN (RFC 7348) or Geneve (RFC 8926) behind a UDP port that carries it; else plain UDP."""
-        first: cython.longlong
-        kind: cython.longlong
-        options: cython.longlong
+        first: Int
+        kind: Int
+        options: Int
         if e <= p:
             return DECODED
         first = self._u8(p)
@@ -1090,10 +1099,10 @@ class Core:
         return self._ethernet(p, e, far) if kind == 0x6558 else self._ip(p, e, far)
 
     @cython.cfunc
-    def _within(self, kind: cython.longlong, number: cython.longlong) -> cython.bint:
+    def _within(self, kind: Int, number: Int) -> cython.bint:
         """Enter a tunnel; false where there are too many of them already."""
-        tunnel: cython.ulonglong = kind
-        inner: cython.ulonglong = number
+        tunnel: Word = kind
+        inner: Word = number
         if self.chained >= TUNNELS - 1:
             return False
         self.chain[self.chained] = tunnel << 32 | inner
@@ -1102,7 +1111,7 @@ class Core:
 
     @cython.cfunc
     @cython.inline
-    def _via(self) -> cython.longlong:
+    def _via(self) -> Int:
         """Return the number of the encapsulation that the packet is in."""
         if self.chained == 0:
             return 0
@@ -1111,7 +1120,7 @@ class Core:
         return self._named_via()
 
     @cython.cfunc
-    def _named_via(self) -> cython.longlong:
+    def _named_via(self) -> Int:
         names = []
         i: cython.int
         for i in range(self.chained):
@@ -1174,6 +1183,8 @@ class Core:
         self.pay_at, self.pay_end, self.pay_length = 0, len(packet.payload), packet.payload_length
         if packet.part:
             self.pay_end = 0  # counted, and not kept: it is not the beginning of anything
+        self.ident = packet.ident
+        self.seq, self.ack = packet.mark
         if packet.tcp is not None:
             self.tcp_flags, self.seq, self.ack = packet.tcp.flags, packet.tcp.seq, packet.tcp.ack
         self.opener = packet.opener
@@ -1181,8 +1192,8 @@ class Core:
         self.loopback, self.marked, self.tunnel = packet.loopback, packet.marked, packet.tunnel
         self.blind = packet.blind
         self.via = self._via_number(key.via)
-        # Copies are recognised by header fields that a decoded packet no longer has.
-        self.copies_possible = False
+        # Of a fragment that had to wait, nobody knows any more where it was seen.
+        self.copies_possible = copies and record == self.read
         # Only a packet with a TCP header has its flags: a later fragment of one, or a blind one, has none.
         self._counted(record, -1 if time is None else time, packet.tcp is not None, not packet.part)
         self.copies_possible = copies
@@ -1191,29 +1202,27 @@ class Core:
     # ------------------------------------------------------------------------------------------------ the flow table
 
     @cython.cfunc
-    def _count(self, record: cython.longlong, time: cython.longlong) -> cython.int:
+    def _count(self, record: Int, time: Int) -> cython.int:
         self._counted(record, time, self.protocol == TCP and not self.blind, True)
 
     @cython.cfunc
-    def _counted(
-        self, record: cython.longlong, time: cython.longlong, has_tcp: cython.bint, keep: cython.bint
-    ) -> cython.int:  # fmt: skip
+    def _counted(self, record: Int, time: Int, has_tcp: cython.bint, keep: cython.bint) -> cython.int:
         """Count the packet to its flow: *has_tcp* when its TCP header was read, *keep* when its payload may be kept."""
-        k0: cython.ulonglong
-        k1: cython.ulonglong
-        k2: cython.ulonglong
-        k3: cython.ulonglong
-        k4: cython.ulonglong
-        number: cython.ulonglong
-        hash_: cython.ulonglong
+        k0: Word
+        k1: Word
+        k2: Word
+        k3: Word
+        k4: Word
+        number: Word
+        hash_: Word
         side: cython.int
-        slot: cython.longlong
-        copied: cython.longlong = -1
-        f: cython.longlong
-        flags: cython.longlong
+        slot: Int
+        copied: Int = -1
+        f: Int
+        flags: Int
         own: cython.bint
-        sport: cython.ulonglong = self.sport
-        dport: cython.ulonglong = self.dport
+        sport: Word = self.sport
+        dport: Word = self.dport
         self.in_flows += 1
         if time > self.now:
             self.now = time
@@ -1299,27 +1308,26 @@ class Core:
             self._note_tcp(slot, f, side)
         if keep and self.pay_length > 0 and self.flows[f + FACTS] == 0:
             self._keep_payload(slot, f, side, has_tcp)
-        if has_tcp and self.flows[f + FACTS] == 0 and self.flows[f + STREAMS] != 0:
-            if self._closed(f) or self._both_full(f):
-                self._settle(slot)
+        if (
+            has_tcp and self.flows[f + STREAMS] != 0 and self.flows[f + FACTS] == 0
+            and (self._closed(f) or self._both_full(f))
+        ):  # fmt: skip
+            self._settle(slot)
 
     @cython.cfunc
     @cython.inline
-    def _is_loopback(self, high: cython.ulonglong, low: cython.ulonglong) -> cython.bint:
+    def _is_loopback(self, high: Word, low: Word) -> cython.bint:
         return high == 0 and (low == 1 or low >> 24 == 0xFFFF7F)
 
     @cython.cfunc
     @cython.exceptval(-9, check=False)
-    def _find(
-        self, k0: cython.ulonglong, k1: cython.ulonglong, k2: cython.ulonglong, k3: cython.ulonglong,
-        k4: cython.ulonglong, hash_: cython.ulonglong,
-    ) -> cython.longlong:  # fmt: skip
+    def _find(self, k0: Word, k1: Word, k2: Word, k3: Word, k4: Word, hash_: Word) -> Int:
         """Return the slot of a key, or -1; where it would be put is the first free place after its hash."""
-        place: cython.ulonglong = hash_ & self.mask
-        tag: cython.ulonglong = hash_ >> 32
-        low: cython.ulonglong = 0xFFFFFFFF
-        entry: cython.ulonglong
-        k: cython.ulonglong
+        place: Word = hash_ & self.mask
+        tag: Word = hash_ >> 32
+        low: Word = 0xFFFFFFFF
+        entry: Word
+        k: Word
         while True:
             entry = self.table[place]
             if entry == 0:
@@ -1334,12 +1342,9 @@ class Core:
             place = (place + 1) & self.mask
 
     @cython.cfunc
-    def _insert(
-        self, k0: cython.ulonglong, k1: cython.ulonglong, k2: cython.ulonglong, k3: cython.ulonglong,
-        k4: cython.ulonglong, hash_: cython.ulonglong,
-    ) -> cython.longlong:  # fmt: skip
-        slot: cython.longlong = self.used
-        k: cython.longlong = slot * KEY_WORDS
+    def _insert(self, k0: Word, k1: Word, k2: Word, k3: Word, k4: Word, hash_: Word) -> Int:
+        slot: Int = self.used
+        k: Int = slot * KEY_WORDS
         self.keys[k] = k0
         self.keys[k + A_LOW] = k1
         self.keys[k + B_HIGH] = k2
@@ -1351,20 +1356,17 @@ class Core:
         return slot
 
     @cython.cfunc
-    def _enter(self, slot: cython.longlong, hash_: cython.ulonglong) -> cython.int:
-        place: cython.ulonglong = hash_ & self.mask
-        number: cython.ulonglong = slot + 1
+    def _enter(self, slot: Int, hash_: Word) -> cython.int:
+        place: Word = hash_ & self.mask
+        number: Word = slot + 1
         while self.table[place] != 0:
             place = (place + 1) & self.mask
         self.table[place] = hash_ >> 32 << 32 | number
 
     @cython.cfunc
-    def _alias(
-        self, k0: cython.ulonglong, k1: cython.ulonglong, k2: cython.ulonglong, k3: cython.ulonglong,
-        k4: cython.ulonglong, hash_: cython.ulonglong, target: cython.longlong,
-    ) -> cython.int:  # fmt: skip
+    def _alias(self, k0: Word, k1: Word, k2: Word, k3: Word, k4: Word, hash_: Word, target: Int) -> cython.int:
         """From now on, packets under this key are packets of the flow *target*, seen on another leg of their way."""
-        slot: cython.longlong
+        slot: Int
         if self.used + 2 > self.max_flows:
             return 0
         slot = self._insert(k0, k1, k2, k3, k4, hash_)
@@ -1373,22 +1375,19 @@ class Core:
         self.flows[slot * FLOW_WORDS + FACTS] = target
 
     @cython.cfunc
-    def _hash(
-        self, k0: cython.ulonglong, k1: cython.ulonglong, k2: cython.ulonglong, k3: cython.ulonglong,
-        k4: cython.ulonglong,
-    ) -> cython.ulonglong:  # fmt: skip
+    def _hash(self, k0: Word, k1: Word, k2: Word, k3: Word, k4: Word) -> Word:
         """
         SipHash-1-3 of the key words, two of them where both ends are IPv4.
 
         The secret key keeps whoever writes packets from choosing flows that collide.
         """
-        m: cython.ulonglong = 0xFFFFFFFFFFFFFFFF
-        low: cython.ulonglong = 0xFFFFFFFF
-        v0: cython.ulonglong = self.key0 ^ 0x736F6D6570736575
-        v1: cython.ulonglong = self.key1 ^ 0x646F72616E646F6D
-        v2: cython.ulonglong = self.key0 ^ 0x6C7967656E657261
-        v3: cython.ulonglong = self.key1 ^ 0x7465646279746573
-        w: cython.ulonglong = 0
+        m: Word = 0xFFFFFFFFFFFFFFFF
+        low: Word = 0xFFFFFFFF
+        v0: Word = self.key0 ^ 0x736F6D6570736575
+        v1: Word = self.key1 ^ 0x646F72616E646F6D
+        v2: Word = self.key0 ^ 0x6C7967656E657261
+        v3: Word = self.key1 ^ 0x7465646279746573
+        w: Word = 0
         i: cython.int
         begin: cython.int = 0
         if k0 == 0 and k2 == 0 and k1 >> 32 == 0xFFFF and k3 >> 32 == 0xFFFF:
@@ -1427,8 +1426,8 @@ class Core:
         return v0 ^ v1 ^ v2 ^ v3
 
     @cython.cfunc
-    def _clear(self, slot: cython.longlong, record: cython.longlong, flags: cython.longlong) -> cython.int:
-        f: cython.longlong = slot * FLOW_WORDS
+    def _clear(self, slot: Int, record: Int, flags: Int) -> cython.int:
+        f: Int = slot * FLOW_WORDS
         i: cython.int
         for i in range(FLOW_WORDS):
             self.flows[f + i] = 0
@@ -1442,12 +1441,10 @@ class Core:
         self.flows[f + FLAGS] = flags
 
     @cython.cfunc
-    def _renew(
-        self, slot: cython.longlong, record: cython.longlong, side: cython.int, goes_on: cython.bint
-    ) -> cython.int:
+    def _renew(self, slot: Int, record: Int, side: cython.int, goes_on: cython.bint) -> cython.int:
         """Begin a row; a flow that *goes_on* after a gap keeps its initiator, and how that was known."""
-        before: cython.longlong = self.flows[slot * FLOW_WORDS + FLAGS]
-        flags: cython.longlong = LIVE
+        before: Int = self.flows[slot * FLOW_WORDS + FLAGS]
+        flags: Int = LIVE
         if goes_on:
             flags |= before & (OPENER_SIDE | 3 << BASIS_SHIFT) | OPENER_KNOWN
         if side == 1:
@@ -1456,13 +1453,13 @@ class Core:
 
     @cython.cfunc
     @cython.inline
-    def _closed(self, f: cython.longlong) -> cython.bint:
-        flags: cython.longlong = self.flows[f + FLAGS]
-        both: cython.longlong = (FINNED << SIDE_SHIFT) | (FINNED << (SIDE_SHIFT + 8))
+    def _closed(self, f: Int) -> cython.bint:
+        flags: Int = self.flows[f + FLAGS]
+        both: Int = (FINNED << SIDE_SHIFT) | (FINNED << (SIDE_SHIFT + 8))
         return flags & RESET != 0 or flags & both == both
 
     @cython.cfunc
-    def _reopens(self, f: cython.longlong, side: cython.int, time: cython.longlong) -> cython.bint:
+    def _reopens(self, f: Int, side: cython.int, time: Int) -> cython.bint:
         """
         Whether a SYN or SYN-ACK begins another connection on the flow's 5-tuple.
 
@@ -1486,14 +1483,14 @@ class Core:
         )  # fmt: skip
 
     @cython.cfunc
-    def _note_tcp(self, slot: cython.longlong, f: cython.longlong, side: cython.int) -> cython.int:
+    def _note_tcp(self, slot: Int, f: Int, side: cython.int) -> cython.int:
         peer: cython.int = 1 - side
-        tcp: cython.longlong = self.tcp_flags
-        flags: cython.longlong = self.flows[f + FLAGS]
-        own: cython.longlong = flags >> (SIDE_SHIFT + 8 * side) & 0xFF
-        other: cython.longlong = flags >> (SIDE_SHIFT + 8 * peer) & 0xFF
-        begins: cython.longlong = 1 if tcp & SYN else 0
-        end: cython.longlong
+        tcp: Int = self.tcp_flags
+        flags: Int = self.flows[f + FLAGS]
+        own: Int = flags >> (SIDE_SHIFT + 8 * side) & 0xFF
+        other: Int = flags >> (SIDE_SHIFT + 8 * peer) & 0xFF
+        begins: Int = 1 if tcp & SYN else 0
+        end: Int
         silent: cython.bint
         if begins and not tcp & RST:
             flags |= OPENED
@@ -1520,14 +1517,14 @@ class Core:
             own |= RESETTED
             if not (own & FINNED and other & FINNED):
                 flags |= RESET
-        flags &= ~(cython.cast(cython.longlong, 0xFF) << (SIDE_SHIFT + 8 * side))
+        flags &= ~(cython.cast(Int, 0xFF) << (SIDE_SHIFT + 8 * side))
         self.flows[f + FLAGS] = flags | own << (SIDE_SHIFT + 8 * side)
 
     @cython.cfunc
-    def _unseen(self, f: cython.longlong, side: cython.int) -> cython.bint:
+    def _unseen(self, f: Int, side: cython.int) -> cython.bint:
         """Whether a side sent payload that is not in the capture: its own sequence numbers say so."""
-        sent: cython.longlong
-        known: cython.longlong
+        sent: Int
+        known: Int
         if self.flows[f + ISN + side] < 0 or self.flows[f + END + side] < 0:
             return False
         # A FIN takes a sequence number as a byte does.
@@ -1540,37 +1537,37 @@ class Core:
     # ------------------------------------------------------------------------------------------------ rows
 
     @cython.cfunc
-    def _opener_of(self, slot: cython.longlong) -> cython.longlong:
+    def _opener_of(self, slot: Int) -> Int:
         """Return the flags OPENER_SIDE and basis of a flow, guessed from its ports where no packet proved them."""
-        flags: cython.longlong = self.flows[slot * FLOW_WORDS + FLAGS]
-        ports: cython.ulonglong = self.keys[slot * KEY_WORDS + PORTS]
-        protocol: cython.ulonglong = ports >> 16 & 0xFF
+        flags: Int = self.flows[slot * FLOW_WORDS + FLAGS]
+        ports: Word = self.keys[slot * KEY_WORDS + PORTS]
+        protocol: Word = ports >> 16 & 0xFF
         first: cython.int = 1 if flags & SECOND_FIRST else 0
-        one: cython.longlong = ports >> 48
-        two: cython.longlong = ports >> 32 & 0xFFFF
+        one: Int = ports >> 48
+        two: Int = ports >> 32 & 0xFFFF
         serves: cython.bint
         if flags & OPENER_KNOWN:
             return flags & (OPENER_SIDE | 3 << BASIS_SHIFT)
-        if protocol == TCP or protocol == UDP or protocol == SCTP:
+        if protocol in (TCP, UDP, SCTP):
             serves = self._serves(one, two)
             if serves != self._serves(two, one):
                 return (OPENER_SIDE if serves else 0) | 2 << BASIS_SHIFT
         return (OPENER_SIDE if first else 0) | 3 << BASIS_SHIFT
 
     @cython.cfunc
-    def _serves(self, port: cython.longlong, other: cython.longlong) -> cython.bint:
+    def _serves(self, port: Int, other: Int) -> cython.bint:
         """Whether *port*, seen from *other*, is a service's: a known one, or a privileged against an ephemeral one."""
         return self.services[port] != 0 or (port < 1024 and other >= EPHEMERAL)
 
     @cython.cfunc
-    def _emit(self, slot: cython.longlong) -> cython.int:
+    def _emit(self, slot: Int) -> cython.int:
         """Put the flow's row where `flush` takes it from; its initiator stays remembered."""
-        f: cython.longlong = slot * FLOW_WORDS
-        k: cython.longlong = slot * KEY_WORDS
-        o: cython.longlong
+        f: Int = slot * FLOW_WORDS
+        k: Int = slot * KEY_WORDS
+        o: Int
         i: cython.int
-        flags: cython.longlong
-        opener: cython.longlong
+        flags: Int
+        opener: Int
         tunnel: cython.bint
         if self.flows[f + FACTS] == 0:
             self._conclude(slot)
@@ -1596,7 +1593,7 @@ class Core:
         self.rows += 1
 
     @cython.cfunc
-    def _state(self, f: cython.longlong, flags: cython.longlong, protocol: cython.ulonglong) -> cython.longlong:
+    def _state(self, f: Int, flags: Int, protocol: Word) -> Int:
         opener: cython.int = 1 if flags & OPENER_SIDE else 0
         responder: cython.int = 1 - opener
         if protocol != TCP:
@@ -1610,10 +1607,10 @@ class Core:
         return 4 if flags & RESET else 5
 
     @cython.cfunc
-    def _hop(self, k: cython.longlong, flags: cython.longlong, tunnel: cython.bint) -> cython.longlong:
-        sidecar: cython.ulonglong = 0xFFFF7F000006  # from where the sidecar reaches its application (Istio 1.10 on)
-        ports: cython.ulonglong = self.keys[k + PORTS]
-        port: cython.ulonglong = ports >> 48 if flags & OPENER_SIDE else ports >> 32 & 0xFFFF
+    def _hop(self, k: Int, flags: Int, tunnel: cython.bint) -> Int:
+        sidecar: Word = 0xFFFF7F000006  # from where the sidecar reaches its application (Istio 1.10 on)
+        ports: Word = self.keys[k + PORTS]
+        port: Word = ports >> 48 if flags & OPENER_SIDE else ports >> 32 & 0xFFFF
         if tunnel:
             return 3
         if (self.keys[k] == 0 and self.keys[k + A_LOW] == sidecar) or (
@@ -1629,11 +1626,11 @@ class Core:
         return 4 if flags & UNMARKED and self.unmarked_loopback else 0
 
     @cython.cfunc
-    def _conclude(self, slot: cython.longlong) -> cython.int:
+    def _conclude(self, slot: Int) -> cython.int:
         """Give the flow its facts."""
-        f: cython.longlong = slot * FLOW_WORDS
-        flags: cython.longlong = self.flows[f + FLAGS]
-        protocol: cython.ulonglong = self.keys[slot * KEY_WORDS + PORTS] >> 16 & 0xFF
+        f: Int = slot * FLOW_WORDS
+        flags: Int = self.flows[f + FLAGS]
+        protocol: Word = self.keys[slot * KEY_WORDS + PORTS] >> 16 & 0xFF
         heard: cython.bint
         acked: cython.bint
         if protocol != TCP and protocol != UDP:
@@ -1652,10 +1649,10 @@ class Core:
             self.flows[f + FACTS] = _AS_CUT if missed else _AS_SILENT
 
     @cython.cfunc
-    def _settle(self, slot: cython.longlong) -> cython.int:
+    def _settle(self, slot: Int) -> cython.int:
         """Draw the conclusions from the first payload bytes, and let go of them."""
-        f: cython.longlong = slot * FLOW_WORDS
-        flags: cython.longlong = self.flows[f + FLAGS]
+        f: Int = slot * FLOW_WORDS
+        flags: Int = self.flows[f + FLAGS]
         heard: cython.bint
         first = self._take_stream(f, 0)
         second = self._take_stream(f, 1)
@@ -1678,8 +1675,8 @@ class Core:
 
     def taken(self) -> None:
         """Say that the rows were taken."""
-        i: cython.longlong
-        index: cython.longlong
+        i: Int
+        index: Int
         for i in range(self.rows):
             index = self.out_flows[i * OUT_WORDS + FACTS]
             if index > FIXED_FACTS:
@@ -1689,7 +1686,7 @@ class Core:
 
     def finish(self) -> None:
         """Put out the rows of all flows that are left; nothing can be fed afterwards."""
-        slot: cython.longlong
+        slot: Int
         for slot in range(self.used):
             if self.flows[slot * FLOW_WORDS + FLAGS] & LIVE:
                 self._emit(slot)
@@ -1700,12 +1697,12 @@ class Core:
     @cython.cfunc
     def _make_room(self) -> cython.int:
         """Put out idle flows, keeping their initiators; then let those silent for longest go, a quarter of all."""
-        slot: cython.longlong
-        kept: cython.longlong = 0
-        limit: cython.longlong
-        f: cython.longlong
-        i: cython.longlong
-        place: cython.ulonglong
+        slot: Int
+        kept: Int = 0
+        limit: Int
+        f: Int
+        i: Int
+        place: Word
         for slot in range(self.used):
             f = slot * FLOW_WORDS
             if self.flows[f + FLAGS] & LIVE and self.now - self.flows[f + TOUCHED] > self.idle:
@@ -1734,13 +1731,13 @@ class Core:
             self.seen[i] = 0
 
     @cython.cfunc
-    def _quantile(self, count: cython.longlong, wanted: cython.longlong) -> cython.longlong:
+    def _quantile(self, count: Int, wanted: Int) -> Int:
         """Return the smallest value that at least *wanted* of the first *count* of `times` do not exceed."""
-        low: cython.longlong = 0
-        high: cython.longlong = 0
-        middle: cython.longlong
-        below: cython.longlong
-        i: cython.longlong
+        low: Int = 0
+        high: Int = 0
+        middle: Int
+        below: Int
+        i: Int
         for i in range(count):
             if self.times[i] > high:
                 high = self.times[i]
@@ -1760,16 +1757,16 @@ class Core:
 
     @cython.cfunc
     @cython.exceptval(-9, check=False)
-    def _stream_of(self, f: cython.longlong, side: cython.int) -> cython.longlong:
+    def _stream_of(self, f: Int, side: cython.int) -> Int:
         """Return where the stream of a side lies, or -1."""
-        number: cython.longlong = self.flows[f + STREAMS] >> (31 * side) & 0x7FFFFFFF
+        number: Int = self.flows[f + STREAMS] >> (31 * side) & 0x7FFFFFFF
         return (number - 1) * STREAM_WORDS
 
     @cython.cfunc
     @cython.exceptval(-9, check=False)
-    def _new_stream(self, f: cython.longlong, side: cython.int) -> cython.longlong:
-        number: cython.longlong
-        i: cython.longlong
+    def _new_stream(self, f: Int, side: cython.int) -> Int:
+        number: Int
+        i: Int
         if self.streams_free > 0:
             self.streams_free -= 1
             number = self.free_streams[self.streams_free]
@@ -1785,10 +1782,10 @@ class Core:
         return number * STREAM_WORDS
 
     @cython.cfunc
-    def _open_stream(self, f: cython.longlong, side: cython.int) -> cython.int:
+    def _open_stream(self, f: Int, side: cython.int) -> cython.int:
         """Note a SYN: payload begins one after its number."""
-        s: cython.longlong = self._stream_of(f, side)
-        begin: cython.longlong = (self.seq + 1) & 0xFFFFFFFF
+        s: Int = self._stream_of(f, side)
+        begin: Int = (self.seq + 1) & 0xFFFFFFFF
         if s < 0:
             return 0  # most connections never need one before payload comes: ISN tells it then
         if self.streams[s + HAVE] > 0:
@@ -1801,10 +1798,8 @@ class Core:
         self.streams[s + MARKS] |= STARTED
 
     @cython.cfunc
-    def _keep_payload(
-        self, slot: cython.longlong, f: cython.longlong, side: cython.int, has_tcp: cython.bint
-    ) -> cython.int:  # fmt: skip
-        s: cython.longlong
+    def _keep_payload(self, slot: Int, f: Int, side: cython.int, has_tcp: cython.bint) -> cython.int:
+        s: Int
         if not has_tcp and self.keys[slot * KEY_WORDS + PORTS] >> 16 & 0xFF != UDP:
             return 0
         s = self._stream_of(f, side)
@@ -1827,12 +1822,12 @@ class Core:
             self.streams[s + MARKS] &= ~(CUT | BEYOND)
 
     @cython.cfunc
-    def _add_segment(self, slot: cython.longlong, f: cython.longlong, s: cython.longlong) -> cython.int:
+    def _add_segment(self, slot: Int, f: Int, s: Int) -> cython.int:
         """Add a segment: in order, out of order, again, overlapping or cut; what was first captured stays."""
-        first: cython.longlong = (self.seq + 1) & 0xFFFFFFFF if self.tcp_flags & SYN else self.seq
-        at: cython.longlong
-        have: cython.longlong
-        captured: cython.longlong = self.pay_end - self.pay_at
+        first: Int = (self.seq + 1) & 0xFFFFFFFF if self.tcp_flags & SYN else self.seq
+        at: Int
+        have: Int
+        captured: Int = self.pay_end - self.pay_at
         if self.streams[s + BASE] < 0:
             self.streams[s + BASE] = first
         at = (first - self.streams[s + BASE]) & 0xFFFFFFFF
@@ -1853,14 +1848,11 @@ class Core:
             self._add_gap(slot, f, s, at)
 
     @cython.cfunc
-    def _append(
-        self, slot: cython.longlong, f: cython.longlong, s: cython.longlong, at: cython.longlong,
-        limit: cython.longlong, ack: cython.longlong,
-    ) -> cython.bint:  # fmt: skip
+    def _append(self, slot: Int, f: Int, s: Int, at: Int, limit: Int, ack: Int) -> cython.bint:
         """Add what is new of the packet's payload, which begins at *at*; false if the pool has no room for it."""
-        have: cython.longlong = self.streams[s + HAVE]
-        captured: cython.longlong = self.pay_end - self.pay_at
-        end: cython.longlong = min(at + captured, limit)
+        have: Int = self.streams[s + HAVE]
+        captured: Int = self.pay_end - self.pay_at
+        end: Int = min(at + captured, limit)
         if captured < self.pay_length:
             self.streams[s + MARKS] |= CUT
         if at + self.pay_length > limit:
@@ -1876,10 +1868,10 @@ class Core:
         return True
 
     @cython.cfunc
-    def _note_ack(self, s: cython.longlong, end: cython.longlong, ack: cython.longlong) -> cython.int:
+    def _note_ack(self, s: Int, end: Int, ack: Int) -> cython.int:
         """The segment that brought the bytes before *end* acknowledged *ack*; of too many, the later are not noted."""
-        count: cython.longlong = self.streams[s + COUNTS] >> 8
-        last: cython.longlong = s + AT_ACKS + 2 * (count - 1)
+        count: Int = self.streams[s + COUNTS] >> 8
+        last: Int = s + AT_ACKS + 2 * (count - 1)
         if count > 0 and self.streams[last + 1] == ack:
             self.streams[last] = end
         elif count < ACKS:
@@ -1888,17 +1880,15 @@ class Core:
             self.streams[s + COUNTS] += 256
 
     @cython.cfunc
-    def _add_gap(
-        self, slot: cython.longlong, f: cython.longlong, s: cython.longlong, at: cython.longlong
-    ) -> cython.int:
+    def _add_gap(self, slot: Int, f: Int, s: Int, at: Int) -> cython.int:
         """Keep a segment that came too early in its place; where another early one lies, that one stays."""
-        count: cython.longlong = self.streams[s + COUNTS] & 0xFF
-        end: cython.longlong = min(at + self.pay_length, STREAM_LIMIT)
-        begin: cython.longlong = at
-        g: cython.longlong
-        i: cython.longlong
-        low: cython.longlong
-        high: cython.longlong
+        count: Int = self.streams[s + COUNTS] & 0xFF
+        end: Int = min(at + self.pay_length, STREAM_LIMIT)
+        begin: Int = at
+        g: Int
+        i: Int
+        low: Int
+        high: Int
         for i in range(count):
             g = s + AT_GAPS + 2 * i
             low = self.streams[g] >> 16
@@ -1923,12 +1913,12 @@ class Core:
         self.streams[s + COUNTS] += 1
 
     @cython.cfunc
-    def _join_gaps(self, s: cython.longlong) -> cython.int:
+    def _join_gaps(self, s: Int) -> cython.int:
         """Take over the early segments that what is there now reaches."""
-        count: cython.longlong = self.streams[s + COUNTS] & 0xFF
-        done: cython.longlong = 0
-        g: cython.longlong
-        i: cython.longlong
+        count: Int = self.streams[s + COUNTS] & 0xFF
+        done: Int = 0
+        g: Int
+        i: Int
         while done < count:
             g = s + AT_GAPS + 2 * done
             if self.streams[g] >> 16 > self.streams[s + HAVE]:
@@ -1944,18 +1934,15 @@ class Core:
         self.streams[s + COUNTS] -= done
 
     @cython.cfunc
-    def _write(
-        self, slot: cython.longlong, f: cython.longlong, s: cython.longlong, p: cython.longlong, begin: cython.longlong,
-        end: cython.longlong,
-    ) -> cython.bint:  # fmt: skip
+    def _write(self, slot: Int, f: Int, s: Int, p: Int, begin: Int, end: Int) -> cython.bint:
         """Copy payload from *p* on to the places *begin* to *end* of a stream, not over what an early segment left."""
-        chunk: cython.longlong
-        place: cython.longlong
-        stop: cython.longlong
-        i: cython.longlong
-        g: cython.longlong
-        kept: cython.longlong = self.streams[s + COUNTS] & 0xFF
-        skip: cython.longlong
+        chunk: Int
+        place: Int
+        stop: Int
+        i: Int
+        g: Int
+        kept: Int = self.streams[s + COUNTS] & 0xFF
+        skip: Int
         while begin < end:
             # An early segment that lies here already was captured first.
             skip = end
@@ -1985,7 +1972,7 @@ class Core:
 
     @cython.cfunc
     @cython.exceptval(-9, check=False)
-    def _new_chunk(self, slot: cython.longlong, f: cython.longlong) -> cython.longlong:
+    def _new_chunk(self, slot: Int, f: Int) -> Int:
         if self.chunks_free == 0 and self.chunks_used >= self.chunks_max:
             self._relieve(slot)
         if self.chunks_free > 0:
@@ -1998,15 +1985,15 @@ class Core:
         return -1
 
     @cython.cfunc
-    def _take_stream(self, f: cython.longlong, side: cython.int) -> object:
+    def _take_stream(self, f: Int, side: cython.int) -> object:
         """Return the first bytes of a side as a Stream, and give back what held them."""
-        s: cython.longlong = self._stream_of(f, side)
-        marks: cython.longlong
-        have: cython.longlong
-        at: cython.longlong = 0
-        chunk: cython.longlong
-        i: cython.longlong
-        count: cython.longlong
+        s: Int = self._stream_of(f, side)
+        marks: Int
+        have: Int
+        at: Int = 0
+        chunk: Int
+        i: Int
+        count: Int
         if s < 0:
             begin = self.flows[f + ISN + side]
             base = None if begin < 0 else (begin + 1) & 0xFFFFFFFF
@@ -2030,35 +2017,35 @@ class Core:
         return Stream(data, marks & STARTED != 0, marks & CUT != 0, marks & BEYOND != 0, waiting, base, tuple(acks))
 
     @cython.cfunc
-    def _free_stream(self, f: cython.longlong, s: cython.longlong, side: cython.int) -> cython.int:
-        i: cython.longlong
+    def _free_stream(self, f: Int, s: Int, side: cython.int) -> cython.int:
+        i: Int
         for i in range(CHUNKS):
             if self.streams[s + AT_CHUNKS + i] > 0:
                 self.free_chunks[self.chunks_free] = self.streams[s + AT_CHUNKS + i] - 1
                 self.chunks_free += 1
         self.free_streams[self.streams_free] = s // STREAM_WORDS
         self.streams_free += 1
-        self.flows[f + STREAMS] &= ~(cython.cast(cython.longlong, 0x7FFFFFFF) << (31 * side))
+        self.flows[f + STREAMS] &= ~(cython.cast(Int, 0x7FFFFFFF) << (31 * side))
 
     @cython.cfunc
-    def _both_full(self, f: cython.longlong) -> cython.bint:
-        first: cython.longlong = self._stream_of(f, 0)
-        second: cython.longlong = self._stream_of(f, 1)
+    def _both_full(self, f: Int) -> cython.bint:
+        first: Int = self._stream_of(f, 0)
+        second: Int = self._stream_of(f, 1)
         if first < 0 or second < 0:
             return False
         return self.streams[first + HAVE] >= STREAM_LIMIT and self.streams[second + HAVE] >= STREAM_LIMIT
 
     @cython.cfunc
-    def _relieve(self, current: cython.longlong) -> cython.int:
+    def _relieve(self, current: Int) -> cython.int:
         """
         Make room in the pool: put out idle flows, then judge the half of the others that was silent for longest.
 
         Those are judged by what is there, as if the rest had not been captured; *current* is being counted.
         """
-        slot: cython.longlong
-        f: cython.longlong
-        held: cython.longlong = 0
-        limit: cython.longlong
+        slot: Int
+        f: Int
+        held: Int = 0
+        limit: Int
         for slot in range(self.used):
             f = slot * FLOW_WORDS
             if self.flows[f + STREAMS] == 0 or slot == current:
@@ -2081,7 +2068,7 @@ class Core:
 
     @cython.cfunc
     @cython.exceptval(-9, check=False)
-    def _copy_of(self, time: cython.longlong, ports: cython.ulonglong, side: cython.int) -> cython.longlong:
+    def _copy_of(self, time: Int, ports: Word, side: cython.int) -> Int:
         """
         Return the slot of the flow that has counted this very packet already, on another interface, or -1.
 
@@ -2092,18 +2079,18 @@ class Core:
         packet sent again begins where the first one began, at a place that has seen it. So a fingerprint at a new place
         is a copy, and at a known place it is sent again, and its own copies are counted from there on.
         """
-        m: cython.ulonglong = 0xFFFFFFFFFFFFFFFF
-        w5: cython.ulonglong = self.seq
-        w6: cython.ulonglong = self.ident
-        w7: cython.ulonglong = time
-        peer: cython.ulonglong = self.ack
-        place: cython.ulonglong
-        h: cython.ulonglong
-        e: cython.ulonglong
-        i: cython.ulonglong
-        via: cython.ulonglong = self.via
-        length: cython.ulonglong = self.length
-        flags: cython.ulonglong = self.tcp_flags
+        m: Word = 0xFFFFFFFFFFFFFFFF
+        w5: Word = self.seq
+        w6: Word = self.ident
+        w7: Word = time
+        peer: Word = self.ack
+        place: Word
+        h: Word
+        e: Word
+        i: Word
+        via: Word = self.via
+        length: Word = self.length
+        flags: Word = self.tcp_flags
         if self.protocol == UDP and self.pay_end - self.pay_at >= 8:
             w5 = self._n32(self.pay_at)
             peer = self._n32(self.pay_at + 4)

@@ -76,6 +76,12 @@ _ETHERTYPES: dict[int, Any] = {0x0800: IP, 0x86DD: IPv6}
 #: Link layers that carry IP: bytes missing there are damage. Anything else scapy may fail on is simply not IP.
 _CARRIERS = (Ether, Dot3, LLC, SNAP, Dot1Q, CookedLinux, PPP, PPPoE, HDLC, GRE, MPLS, VXLAN, GENEVE)
 
+#: What the packet core calls these headers too.
+_HEADERS = {
+    "Ether": "Ethernet header", "Dot1Q": "VLAN tag", "Dot1AD": "VLAN tag", "CookedLinux": "SLL header",
+    "CookedLinuxV2": "SLL2 header",
+}  # fmt: skip
+
 
 class Undecodable(Exception):
     """The packet cannot be made part of a flow; why, as a reject reason."""
@@ -120,8 +126,10 @@ class _Ip:
     sender: str
     receiver: str
     length: int
+    ident: int = 0
     fragment: FragmentId | None = None
     part: bool = False
+    offset: int = 0
 
 
 def decode(
@@ -223,13 +231,13 @@ def _dissect(kind: type[Layer], frame: _Frame) -> tuple[Layer | None, _Frame]:
     carrier = issubclass(kind, _CARRIERS)
     if not frame.data:
         if carrier:
-            raise frame.short(f"{kind.__name__} header")
+            raise frame.short(_HEADERS.get(kind.__name__, f"{kind.__name__} header"))
         return None, frame
     try:
         layer = kind(frame.data, stop_dissection_after=Layer)
     except _SCAPY_RAISES as error:
         if carrier:
-            raise frame.short(f"{kind.__name__} header") from error
+            raise frame.short(_HEADERS.get(kind.__name__, f"{kind.__name__} header")) from error
         return None, frame
     rest = layer.payload.load if isinstance(layer.payload, Raw) else b""
     beyond = layer.lastlayer()
@@ -276,7 +284,7 @@ def _ipv4(frame: _Frame) -> Packet | SkipReason:
         raise Undecodable(RejectReason.MALFORMED_PACKET, f"IPv4 header of {header} bytes in {length}")
     if len(frame.data) < header:
         raise frame.short("IPv4 header")
-    ip = _Ip(4, _address(sender), _address(receiver), length)
+    ip = _Ip(4, _address(sender), _address(receiver), length, ident)
     offset, more = part & 0x1FFF, part & 0x2000
     if offset or more:
         ip = _fragment(ip, frame, protocol, ident, offset)
@@ -313,7 +321,7 @@ def _ipv6(frame: _Frame) -> Packet | SkipReason:
 
 def _fragment(ip: _Ip, frame: _Frame, protocol: int, ident: int, offset: int) -> _Ip:
     name = FragmentId("/".join(frame.via), ip.sender, ip.receiver, protocol, ident)
-    return _Ip(ip.version, ip.sender, ip.receiver, ip.length, name, offset > 0)
+    return _Ip(ip.version, ip.sender, ip.receiver, ip.length, ident, name, offset > 0, offset)
 
 
 @lru_cache(maxsize=8192)
@@ -326,7 +334,8 @@ def _address(raw: bytes) -> str:
 def _upper(ip: _Ip, protocol: int, frame: _Frame) -> Packet | SkipReason:
     """What IP carries: a transport header, another packet, or something that is only counted."""
     if ip.part:
-        return _packet(ip, protocol, frame, payload=frame.first(0), payload_length=frame.length)
+        later = _packet(ip, protocol, frame, payload=frame.first(0), payload_length=frame.length)
+        return later._replace(mark=(ip.offset, 0))
     if protocol == _AH:
         return _authenticated(ip, frame)
     if protocol == _TCP:
@@ -336,11 +345,13 @@ def _upper(ip: _Ip, protocol: int, frame: _Frame) -> Packet | SkipReason:
     if protocol == _SCTP:
         if len(frame.data) < 4:
             raise frame.short("SCTP header")
-        return _packet(ip, protocol, frame, ports=struct.unpack_from("!HH", frame.data))
+        mark = struct.unpack_from("!8xII", frame.data)[::-1] if len(frame.data) >= 16 else (0, 0)
+        return _packet(ip, protocol, frame, ports=struct.unpack_from("!HH", frame.data))._replace(mark=mark)
     if protocol in (_ICMP, _ICMPV6):
         if not frame.data:
             raise frame.short("ICMP header")
-        return _packet(ip, protocol, frame, opener=_ECHO.get((protocol, frame.data[0]), 0))
+        mark = struct.unpack_from("!II", frame.data) if len(frame.data) >= 8 else (frame.data[0], 0)
+        return _packet(ip, protocol, frame, opener=_ECHO.get((protocol, frame.data[0]), 0))._replace(mark=mark)
     return _tunnel(ip, protocol, frame)
 
 
@@ -437,7 +448,7 @@ def _udp(ip: _Ip, frame: _Frame) -> Packet | SkipReason:
 
 def _overlay(kind: type[Layer], name: str, frame: _Frame) -> Packet | SkipReason:
     if len(frame.data) < 8:
-        raise frame.short(f"{kind.__name__} header")
+        raise frame.short(_HEADERS.get(kind.__name__, f"{kind.__name__} header"))
     layer, inner = _dissect(kind, frame)
     return SkipReason.NOT_IP if layer is None else _link(_next(layer, inner), inner.within(f"{name}:{layer.vni}"))
 
@@ -467,4 +478,5 @@ def _packet(
         marked=frame.marked,
         fragment=ip.fragment,
         part=ip.part,
+        ident=ip.ident if ip.version == 4 else 0,
     )

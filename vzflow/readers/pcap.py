@@ -23,7 +23,7 @@ from vzflow.flow.errors import UnreadableInput
 from vzflow.flow.terms import RejectReason, SkipReason
 from vzflow.readers import packet_core
 from vzflow.readers.base import Context, Tally
-from vzflow.readers.fragments import Fragments, Held
+from vzflow.readers.fragments import Fragments
 from vzflow.readers.packet import VXLAN_PORTS
 from vzflow.readers.packet_core import MAX_INTERFACES, MAX_PACKET
 

@@ -1,0 +1,95 @@
+"""The compiled core, the interpreted core and scapy are three roads to the same flows."""
+
+import gzip
+import io
+import random
+
+import pytest
+from readers import test_packet_scapy
+from readers.packet_support import BEGIN, CONTEXT, SECOND, pcap_file, rows_of, shared_captures
+from readers.twin import interpreted
+
+from vzflow.readers import pcap
+from vzflow.readers.base import Tally
+
+
+def names():
+    try:
+        return sorted(path.name for path in shared_captures().iterdir() if ".pcap" in path.name)
+    except pytest.skip.Exception:
+        return []
+
+
+def content(name):
+    path = shared_captures() / name
+    return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+
+
+def told(data, **options):
+    """Everything a road says of a capture."""
+    tally = Tally()
+    rows = rows_of(pcap.read(io.BytesIO(data), CONTEXT, tally, **options))
+    assert tally.balanced
+    rejects = [(reject.record, reject.reason, reject.detail, reject.raw) for reject in tally.rejects]
+    return rows, sorted(rejects), dict(tally.skipped), tally.read, tally.damage
+
+
+def interpreted_core():
+    return {"core": interpreted("vzflow.readers.packet_core")}
+
+
+@pytest.mark.parametrize("name", names())
+def test_interpreted_core_says_what_the_compiled_one_says(name):
+    """Users without a compiler get the same flows, only later."""
+    assert told(content(name), **interpreted_core()) == told(content(name))
+
+
+@pytest.mark.parametrize("name", names())
+def test_scapy_says_what_the_core_says(name):
+    """Two decoders that share no code agree on every header."""
+    assert told(content(name), all_slow=True) == told(content(name))
+
+
+PACKETS = {
+    name: (link_type, bytes(data))
+    for name, (link_type, data) in {
+        **test_packet_scapy.LINKS,
+        **test_packet_scapy.SHORT,
+        **{name: (101, outer) for name, (outer, _) in test_packet_scapy.TUNNELS.items()},
+        **{name: (101, outer) for name, (outer, _) in test_packet_scapy.OUTSIDES.items()},
+        **{name: (101, data) for name, data in test_packet_scapy.LIES.items()},
+    }.items()
+}
+
+
+def cuts(link_type, data):
+    """A capture of *data* cut at every length: by the capture, then by whoever sent it."""
+    frames = [(BEGIN + n, data[:n], len(data)) for n in range(len(data) + 1)]
+    return pcap_file(frames + [(BEGIN + SECOND + n, data[:n]) for n in range(len(data))], link_type)
+
+
+@pytest.mark.parametrize(("link_type", "data"), PACKETS.values(), ids=PACKETS.keys())
+def test_every_road_says_the_same_of_a_packet_cut_anywhere(link_type, data):
+    """Length tests guard a packet, not the buffer it lies in: one that is missing reads the neighbour."""
+    told_by_core = told(cuts(link_type, data))
+    assert told(cuts(link_type, data), **interpreted_core()) == told_by_core
+    assert told(cuts(link_type, data), all_slow=True) == told_by_core
+
+
+@pytest.mark.parametrize(("link_type", "data"), PACKETS.values(), ids=PACKETS.keys())
+def test_every_road_says_the_same_of_a_packet_with_wrong_bytes(link_type, data):
+    """Headers that lie are decided by the same rules everywhere."""
+    chance = random.Random(len(data))  # noqa: S311 - a repeatable choice
+    frames = []
+    for n in range(300):
+        wrong = bytearray(data)
+        for _ in range(chance.choice((1, 1, 2, 4))):
+            if wrong:
+                wrong[chance.randrange(len(wrong))] = chance.choice(
+                    (0, 1, 4, 6, 0x45, 0x60, 0xFF, chance.randrange(256))
+                )
+        frames.append((BEGIN + n, bytes(wrong)))
+    mutated = pcap_file(frames, link_type)
+    told_by_core = told(mutated)
+    assert told(mutated, **interpreted_core()) == told_by_core
+    assert told(mutated, all_slow=True) == told_by_core
