@@ -72,6 +72,12 @@ def refused(done, code, *says):
     return done
 
 
+@pytest.fixture(autouse=True)
+def as_if_compiled(monkeypatch):
+    """The advice to compile is one test's matter, and no part of the others' streams."""
+    monkeypatch.setattr("vzflow.readers.packet_core.COMPILED", True)
+
+
 @pytest.fixture(scope="module")
 def work(tmp_path_factory):
     """A folder with the samples under the names of the issue, and the store that its first command makes."""
