@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 import numpy as np
-
 from bench import messages
 from bench.messages import Side
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
 from bench.headers import ACK, FIN, LINK_TYPES, PSH, SYN, Headers, Layout
 from bench.messages import SCRIPTS, SERVICES, Message, Protocol, Side
 
@@ -121,17 +120,15 @@ class Flows:
 
     def _times(self, options: Options, random: np.random.Generator) -> None:
         """Begin, span of what is not sent at once, and one long pause; microseconds."""
-        count = options.flows
+        count, self.live = options.flows, options.live
         if options.live:
             self.begin = (random.random(count) * LIVE_EDGE * SECOND).astype(np.int64)
             self.span = (LIVE_SPAN - random.random(count) * LIVE_EDGE) * SECOND - self.begin
             self.pause = np.zeros(count, np.int64)
-            self.slow_answers = True
         else:
             self.begin = (random.random(count) * SPREAD * SECOND).astype(np.int64)
             self.span = random.exponential(30 * SECOND, count)
             self.pause = np.where((random.random(count) < PAUSING) & (self.packets > 8), PAUSE, 0)
-            self.slow_answers = False
 
 
 def plan(options: Options, library: Library, flows: Flows, random: np.random.Generator) -> np.ndarray:
@@ -177,7 +174,7 @@ def _planned(flows: Flows, library: Library, which: np.ndarray, random: np.rando
     packet["flags"] = np.where(tcp, flags, 0)
     _number(packet, flows, starts, counts)
 
-    slow = later | (tcp & (to_end == CLOSING - 1)) | (flows.slow_answers & ~tcp)
+    slow = later | (tcp & (to_end == CLOSING - 1)) | (flows.live & ~tcp)
     packet["time"] = _times(flows, which, starts, counts, slow & (nth > 0), random)
     return packet
 
@@ -208,7 +205,8 @@ def _number(packet: np.ndarray, flows: Flows, starts: np.ndarray, counts: np.nda
 
 
 def _times(
-    flows: Flows, which: np.ndarray, starts: np.ndarray, counts: np.ndarray, slow: np.ndarray, random: np.random.Generator
+    flows: Flows, which: np.ndarray, starts: np.ndarray, counts: np.ndarray, slow: np.ndarray,
+    random: np.random.Generator,
 ) -> np.ndarray:  # fmt: skip
     """Microseconds: packets follow at once, except the slow ones, which fill their flow's span unevenly."""
     gap = random.exponential(1.0, len(slow))

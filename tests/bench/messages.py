@@ -219,7 +219,7 @@ def _opaque(_name: str) -> list[Step]:
 
 
 def _dns(name: str, *, both: bool) -> list[Step]:
-    """Queries for A, and AAAA where *both*, and answers (RFC 1035 section 4); the first two bytes are the query's id."""
+    """Queries for A, and AAAA where *both*, and answers (RFC 1035 section 4); the first two bytes are left to the id."""
     labels = b"".join(bytes([len(p)]) + p.encode() for p in f"{name}.{_DOMAIN}".split(".")) + b"\0"
     address = b"\xc0\x0c\0\1\0\1\0\0\0\x1e\0\4\x0a\x60\0\x0a"
     queries, answers = [], []
