@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check docs golden samples wheel clean
+.PHONY: demo test check docs golden samples bench bench-short wheel clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/vzflow demo
@@ -30,6 +30,14 @@ golden: $(VENV)/.installed-dev
 # Makes sample_captures/ anew from real programs: needs root, iproute2 and tcpdump.
 samples: $(VENV)/.installed-dev
 	$(BIN)/python sample_captures/make_samples.py
+
+# vzflow beside its peers, 10 million packets: see docs/benchmarks.md. Options: make bench BENCH="--only full --write"
+bench: $(VENV)/.installed
+	PYTHONPATH=tests $(BIN)/python -m bench.bench $(BENCH)
+
+# The same with a million, in a few minutes.
+bench-short: $(VENV)/.installed
+	PYTHONPATH=tests $(BIN)/python -m bench.bench --short $(BENCH)
 
 # Builds the wheel, installs it alone and runs the demo from it.
 wheel:

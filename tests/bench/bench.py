@@ -154,6 +154,7 @@ def main(words: list[str] | None = None) -> int:
             parts.append(page.table(case, rows))
             print(parts[-1], flush=True)
             faults |= any(row.runs and row.fault for row in rows)
+    _note(f"load {load:.2f} before, {os.getloadavg()[0]:.2f} after, {_cores()} cores")
     if options.write:
         made = page.Made(begin, " ".join(options.words), options.rounds, load, os.getloadavg()[0], _cores())
         page.write(CHECKOUT / "docs" / "benchmarks.md", parts, made, versions(size, options.cache))

@@ -19,8 +19,6 @@ FIN, SYN, PSH, ACK = 1, 2, 8, 16
 #: Pods on one node.
 NODE = 100
 _IPV4, _IPV6 = 0x0800, 0x86DD
-#: Of packets whose data begins as a TLS record; see make_capture.py.
-_TLS_DATA = -2
 
 _RECORD = [("second", "<u4"), ("micro", "<u4"), ("captured", "<u4"), ("length", "<u4")]
 _ETHERNET = [("to", "u1", 6), ("from", "u1", 6), ("type", ">u2")]
@@ -101,7 +99,7 @@ class Headers:
         protocol = self._flows.protocol[flow]
         transport = np.select(
             [protocol == messages.Protocol.UDP, protocol == messages.Protocol.ICMP, chunk["flags"] & SYN != 0,
-             chunk["message"] == _TLS_DATA],
+             chunk["message"] == messages.TLS_DATA],
             [3, 4, 2, 1], default=0,
         )  # fmt: skip
         return transport + 5 * self._flows.six[flow] + 10 * self._flows.vxlan[flow]

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from bench.headers import ACK, FIN, LINK_TYPES, PSH, SYN, Headers, Layout
-from bench.messages import SCRIPTS, SERVICES, Message, Protocol, Side
+from bench.headers import ACK, FIN, LINK_TYPES, NODE, PSH, SYN, Headers, Layout
+from bench.messages import NO_MESSAGE, SCRIPTS, SERVICES, TLS_DATA, Message, Protocol, Side
 
 #: 2025-10-09T08:53:20Z in microseconds.
 BEGIN = 1_760_000_000_000_000
@@ -28,8 +28,6 @@ SPREAD, PAUSING, PAUSE = 3000, 0.03, 400 * SECOND
 LIVE_EDGE, LIVE_SPAN = 10, 60
 #: Shares of packets after the script without data, and with a full segment; the rest is between. Mean packet: 536 B.
 EMPTY, FULL = 0.43, 0.325
-#: No message of a script, and data that begins with the header of a TLS record.
-NO_MESSAGE, TLS_DATA = -1, -2
 #: Packets of a connection before and after what it carries: handshake and end.
 OPENING, CLOSING = 3, 3
 
@@ -47,7 +45,7 @@ class Options:
     Args:
         snaplen: Captured bytes of a packet; null for all of them.
         link: Key of LINK_TYPES.
-        vxlan: Share of flows that travel in VXLAN.
+        vxlan: Share of flows between nodes that travel in VXLAN.
         live: All flows are alive at once: they begin in the first ten seconds and end in the last ten of a minute.
         pods: Addresses.
     """
@@ -89,13 +87,14 @@ class Flows:
         self.kind = random.choice(len(SCRIPTS), count, p=[s.share for s in SCRIPTS]).astype(np.uint8)
         self.protocol = np.array([s.protocol for s in SCRIPTS], np.uint8)[self.kind]
         self.six = random.random(count) < 0.05
-        self.vxlan = random.random(count) < options.vxlan
+        tunnelled = random.random(count) < options.vxlan
         # No two flows share client and port, so that each is a conversation of its own.
         turn = random.permutation(count)
         self.client = (turn % options.pods).astype(np.uint32)
         self.client_port = (32_768 + turn // options.pods).astype(np.uint16)
         server = (options.pods * random.random(count) ** 2).astype(np.uint32)
         self.server = np.where(server == self.client, (server + 1) % options.pods, server)
+        self.vxlan = tunnelled & (self.client // NODE != self.server // NODE)
         self.service = (self.server % len(SERVICES)).astype(np.uint8)
         ports = np.array([[s.ports[n % len(s.ports)] for n in range(len(SERVICES))] for s in SCRIPTS], np.uint16)
         self.server_port = ports[self.kind, self.service]
@@ -297,7 +296,7 @@ def main() -> None:
     parser.add_argument("--flows", type=int, default=Options.flows)
     parser.add_argument("--snaplen", type=int, help="captured bytes of a packet; all without it")
     parser.add_argument("--link", choices=sorted(LINK_TYPES), default=Options.link)
-    parser.add_argument("--vxlan", type=float, default=Options.vxlan, help="share of flows in VXLAN, 0 to 1")
+    parser.add_argument("--vxlan", type=float, default=Options.vxlan, help="share of flows, if between nodes")
     parser.add_argument("--live", type=int, metavar="FLOWS", help="so many flows, all alive at once")
     parser.add_argument("--pods", type=int, default=Options.pods)
     parser.add_argument("--seed", type=int, default=Options.seed)

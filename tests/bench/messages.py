@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 #: Largest payload of a scripted packet: Ethernet's 1500 less IPv6, TCP with timestamps, and VXLAN (RFC 7348) around it.
 SEGMENT = 1378
+#: Instead of a message's number: no message of a script, and data that begins with the header of a TLS record.
+NO_MESSAGE, TLS_DATA = -1, -2
 #: Names that hellos, requests and queries ask for.
 SERVICES = tuple(f"{app}.{space}" for space in ("shop", "billing", "search") for app in (
     "orders", "cart", "catalog", "users", "ledger", "stock", "images", "mail",
@@ -219,7 +221,7 @@ def _opaque(_name: str) -> list[Step]:
 
 
 def _dns(name: str, *, both: bool) -> list[Step]:
-    """Queries for A, and AAAA where *both*, and answers (RFC 1035 section 4); the first two bytes are left to the id."""
+    """Queries for A, and AAAA where *both*, and answers (RFC 1035 section 4); two bytes are left to the query's id."""
     labels = b"".join(bytes([len(p)]) + p.encode() for p in f"{name}.{_DOMAIN}".split(".")) + b"\0"
     address = b"\xc0\x0c\0\1\0\1\0\0\0\x1e\0\4\x0a\x60\0\x0a"
     queries, answers = [], []
