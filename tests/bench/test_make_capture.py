@@ -118,10 +118,13 @@ def test_vzflow_reads_what_the_scripts_say(options):
     """Every kind is recognised for what it is, whatever is around the packets."""
     rows, tally = read(b"".join(written(options)))
     assert (tally.in_flows, tally.rejects) == (options.packets, [])
-    whole = [r for r in rows if r["connection_state"] == "closed"] or rows
+    # What comes after a pause is a row of its own, without what was said before it.
+    begun = {}
+    for row in sorted(rows, key=lambda r: r["first_seen"]):
+        begun.setdefault((row["initiator_ip"], row["initiator_port"]), row)
     ports = {port: script.name for script in SCRIPTS for port in script.ports}
     seen = Counter()
-    for row in whole:
+    for row in begun.values():
         kind = ports[row["responder_port"] or 0]
         seen[kind] += 1
         if kind.startswith("tls"):
