@@ -134,7 +134,7 @@ def write(path: Path, tables: Sequence[str], made: Made, versions: dict[str, str
         "vzflow": _commit(),
         "options": made.words,
         "rounds": str(made.rounds),
-        "machine": f"{_processor()}, {made.cores} cores, Linux {platform.release()}",
+        "machine": f"{_processor()}, {made.cores} cores, Linux {'.'.join(platform.release().split('.')[:2])}",
         "load": f"{made.load_before:.2f} before, {made.load_after:.2f} after",
         "Python": platform.python_version(),
         **versions,

@@ -54,7 +54,7 @@ class Program:
         if not self.version:
             return "unknown"
         told = subprocess.run(self.version, capture_output=True, text=True, check=False, timeout=60)
-        found = re.search(r"\d+\.\d+[\w.+-]*", told.stdout + told.stderr)
+        found = re.search(r"\d+(\.\d+)+[\w+-]*", told.stdout + told.stderr)
         return found[0] if found else "unknown"
 
 
