@@ -12,7 +12,7 @@ COMPILE = $(BIN)/python -W ignore -c "import setuptools; setuptools.setup()" --q
 # Nothing is noted as compiled before everything is: a compiler may come later.
 STAMP = ls $(COMPILED:.py=.abi3.so) >/dev/null 2>&1 || exit 0; touch
 
-.PHONY: demo test check docs golden samples compiled asan wheel clean
+.PHONY: demo test check docs golden samples compiled asan bench bench-short wheel clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/vzflow demo
@@ -51,6 +51,14 @@ asan: $(VENV)/.installed-dev
 	CFLAGS="-fsanitize=address -fno-omit-frame-pointer" $(COMPILE)
 	LD_PRELOAD=$$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
 	  $(BIN)/python -m pytest tests/readers --capture=sys $(if $(K),-k "$(K)")
+
+# vzflow beside its peers, 10 million packets: see docs/benchmarks.md. Options: make bench BENCH="--only full --write"
+bench: $(VENV)/.installed
+	PYTHONPATH=tests $(BIN)/python -m bench.bench $(BENCH)
+
+# The same with a million, in a few minutes.
+bench-short: $(VENV)/.installed
+	PYTHONPATH=tests $(BIN)/python -m bench.bench --short $(BENCH)
 
 # Builds the wheel, installs it alone and runs the demo from it. What is in build/ would go into it too.
 wheel:

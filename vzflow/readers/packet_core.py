@@ -89,10 +89,21 @@ cython.declare(
     SIX_IN_FOUR=Int, FOUR_IN_SIX=Int, SIX_IN_SIX=Int, IN_MPLS=Int,
     IN_ETHERIP=Int, IN_GRE=Int, IN_GRE_KEY=Int, IN_VXLAN=Int,
     IN_GENEVE=Int, TUNNELS=cython.int, HEADERS=cython.int, EXTENSIONS=cython.int, EPHEMERAL=Int,
+    LOW32=Int, HALF32=Int, TOP31=Int, ONES=Word, MIX1=Word, MIX2=Word, SIP0=Word, SIP1=Word, SIP2=Word, SIP3=Word,
+    MAPPED=Word, SIDECAR=Word,
 )  # fmt: skip
 
 # Headers and tunnels in one packet beyond which it is an attack, not traffic.
 HEADERS, EXTENSIONS, TUNNELS = 32, 256, 8
+
+# Numbers of more than 31 bits would be Python's wherever they stood in an expression.
+LOW32, HALF32, TOP31, ONES = 0xFFFFFFFF, 0x80000000, 0x7FFFFFFF, 0xFFFFFFFFFFFFFFFF
+MIX1, MIX2 = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93
+#: SipHash's own (Aumasson and Bernstein, 2012): "somepseudorandomlygeneratedbytes".
+SIP0, SIP1, SIP2, SIP3 = 0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x7465646279746573
+#: What makes an IPv4 address an IPv4-mapped one, and the address from which Istio's sidecar (1.10 and later) reaches
+#: its application, 127.0.0.6.
+MAPPED, SIDECAR = 0xFFFF00000000, 0xFFFF7F000006
 
 # What feed() stopped for.
 MORE, BLOCK, DAMAGE = 0, 1, 2
@@ -582,7 +593,7 @@ class Core:
             self._fault(at, end, f"{captured} bytes captured in a block of {end - at}")
             return 0
         if high >= 0:
-            if self.described[i + 2] > 0 and high < 0x80000000:
+            if self.described[i + 2] > 0 and high < HALF32:
                 time = (high << 32 | low) // self.described[i + 2]
                 if time > self.forever:
                     time = -1
@@ -839,7 +850,6 @@ class Core:
     def _ipv4(self, p: Int, e: Int, far: Int) -> cython.int:
         header: Int
         length: Int
-        mapped: Word = 0xFFFF00000000
         sender: Word
         receiver: Word
         if e - p < 20:
@@ -858,8 +868,8 @@ class Core:
         sender = self._n32(p + 12)
         receiver = self._n32(p + 16)
         return self._upper(
-            4, self._u8(p + 9), p + header, min(e, p + length), p + length, length, 0, mapped | sender, 0,
-            mapped | receiver, self._u16(p + 4),
+            4, self._u8(p + 9), p + header, min(e, p + length), p + length, length, 0, MAPPED | sender, 0,
+            MAPPED | receiver, self._u16(p + 4),
         )  # fmt: skip
 
     @cython.cfunc
@@ -1125,7 +1135,7 @@ class Core:
         i: cython.int
         for i in range(self.chained):
             word = self.chain[i]
-            kind, number = int(word >> 32), int(word & 0xFFFFFFFF)
+            kind, number = int(word >> 32), int(word & LOW32)
             names.append(f"{_TUNNEL_NAMES[kind]}:{number}" if kind >= IN_GRE_KEY else _TUNNEL_NAMES[kind])
         found = self._via_number("/".join(names))
         if self.chained == 1:
@@ -1172,8 +1182,8 @@ class Core:
         key = packet.key
         self._no_packet()
         sender, receiver = _address(key.ip), _address(key.peer_ip)
-        self.s_high, self.s_low = sender >> 64, sender & 0xFFFFFFFFFFFFFFFF
-        self.d_high, self.d_low = receiver >> 64, receiver & 0xFFFFFFFFFFFFFFFF
+        self.s_high, self.s_low = sender >> 64, sender & ONES
+        self.d_high, self.d_low = receiver >> 64, receiver & ONES
         self.protocol = _NUMBERS.get(key.protocol, -1)
         if self.protocol < 0:
             self.protocol = int(key.protocol)
@@ -1325,7 +1335,6 @@ class Core:
         """Return the slot of a key, or -1; where it would be put is the first free place after its hash."""
         place: Word = hash_ & self.mask
         tag: Word = hash_ >> 32
-        low: Word = 0xFFFFFFFF
         entry: Word
         k: Word
         while True:
@@ -1333,12 +1342,12 @@ class Core:
             if entry == 0:
                 return -1
             if entry >> 32 == tag:
-                k = ((entry & low) - 1) * KEY_WORDS
+                k = ((entry & LOW32) - 1) * KEY_WORDS
                 if (
                     self.keys[k + PORTS] == k4 and self.keys[k + A_LOW] == k1 and self.keys[k + B_LOW] == k3
                     and self.keys[k] == k0 and self.keys[k + B_HIGH] == k2
                 ):  # fmt: skip
-                    return (entry & low) - 1
+                    return (entry & LOW32) - 1
             place = (place + 1) & self.mask
 
     @cython.cfunc
@@ -1381,18 +1390,16 @@ class Core:
 
         The secret key keeps whoever writes packets from choosing flows that collide.
         """
-        m: Word = 0xFFFFFFFFFFFFFFFF
-        low: Word = 0xFFFFFFFF
-        v0: Word = self.key0 ^ 0x736F6D6570736575
-        v1: Word = self.key1 ^ 0x646F72616E646F6D
-        v2: Word = self.key0 ^ 0x6C7967656E657261
-        v3: Word = self.key1 ^ 0x7465646279746573
+        v0: Word = self.key0 ^ SIP0
+        v1: Word = self.key1 ^ SIP1
+        v2: Word = self.key0 ^ SIP2
+        v3: Word = self.key1 ^ SIP3
         w: Word = 0
         i: cython.int
         begin: cython.int = 0
         if k0 == 0 and k2 == 0 and k1 >> 32 == 0xFFFF and k3 >> 32 == 0xFFFF:
             begin = 3
-            k3 = ((k1 << 32) & m) | (k3 & low)
+            k3 = ((k1 << 32) & ONES) | (k3 & LOW32)
         for i in range(begin, 9):
             if i == 0:
                 w = k0
@@ -1412,16 +1419,16 @@ class Core:
                 if i == 6:
                     v2 ^= 0xFF
             v3 ^= w
-            v0 = (v0 + v1) & m
-            v1 = ((v1 << 13) & m | v1 >> 51) ^ v0
-            v0 = (v0 << 32) & m | v0 >> 32
-            v2 = (v2 + v3) & m
-            v3 = ((v3 << 16) & m | v3 >> 48) ^ v2
-            v0 = (v0 + v3) & m
-            v3 = ((v3 << 21) & m | v3 >> 43) ^ v0
-            v2 = (v2 + v1) & m
-            v1 = ((v1 << 17) & m | v1 >> 47) ^ v2
-            v2 = (v2 << 32) & m | v2 >> 32
+            v0 = (v0 + v1) & ONES
+            v1 = ((v1 << 13) & ONES | v1 >> 51) ^ v0
+            v0 = (v0 << 32) & ONES | v0 >> 32
+            v2 = (v2 + v3) & ONES
+            v3 = ((v3 << 16) & ONES | v3 >> 48) ^ v2
+            v0 = (v0 + v3) & ONES
+            v3 = ((v3 << 21) & ONES | v3 >> 43) ^ v0
+            v2 = (v2 + v1) & ONES
+            v1 = ((v1 << 17) & ONES | v1 >> 47) ^ v2
+            v2 = (v2 << 32) & ONES | v2 >> 32
             v0 ^= w
         return v0 ^ v1 ^ v2 ^ v3
 
@@ -1497,8 +1504,8 @@ class Core:
             self.flows[f + ISN + side] = self.seq
             self._open_stream(f, side)
         if not tcp & RST:
-            end = (self.seq + begins + self.pay_length) & 0xFFFFFFFF
-            if self.flows[f + END + side] < 0 or begins or (end - self.flows[f + END + side]) & 0xFFFFFFFF < 1 << 31:
+            end = (self.seq + begins + self.pay_length) & LOW32
+            if self.flows[f + END + side] < 0 or begins or (end - self.flows[f + END + side]) & LOW32 < HALF32:
                 self.flows[f + END + side] = end
             if tcp & ACK and not begins:
                 own |= ACKED
@@ -1528,11 +1535,11 @@ class Core:
         if self.flows[f + ISN + side] < 0 or self.flows[f + END + side] < 0:
             return False
         # A FIN takes a sequence number as a byte does.
-        sent = (self.flows[f + END + side] - self.flows[f + ISN + side] - 1) & 0xFFFFFFFF
+        sent = (self.flows[f + END + side] - self.flows[f + ISN + side] - 1) & LOW32
         known = self.flows[f + PAYLOAD + side]
         if self.flows[f + FLAGS] >> (SIDE_SHIFT + 8 * side) & FINNED:
             known += 1
-        return known < sent and sent < 1 << 31
+        return known < sent and sent < HALF32
 
     # ------------------------------------------------------------------------------------------------ rows
 
@@ -1608,13 +1615,12 @@ class Core:
 
     @cython.cfunc
     def _hop(self, k: Int, flags: Int, tunnel: cython.bint) -> Int:
-        sidecar: Word = 0xFFFF7F000006  # from where the sidecar reaches its application (Istio 1.10 on)
         ports: Word = self.keys[k + PORTS]
         port: Word = ports >> 48 if flags & OPENER_SIDE else ports >> 32 & 0xFFFF
         if tunnel:
             return 3
-        if (self.keys[k] == 0 and self.keys[k + A_LOW] == sidecar) or (
-            self.keys[k + B_HIGH] == 0 and self.keys[k + B_LOW] == sidecar
+        if (self.keys[k] == 0 and self.keys[k + A_LOW] == SIDECAR) or (
+            self.keys[k + B_HIGH] == 0 and self.keys[k + B_LOW] == SIDECAR
         ):
             return 2
         if flags & LOOPBACK:
@@ -1759,7 +1765,7 @@ class Core:
     @cython.exceptval(-9, check=False)
     def _stream_of(self, f: Int, side: cython.int) -> Int:
         """Return where the stream of a side lies, or -1."""
-        number: Int = self.flows[f + STREAMS] >> (31 * side) & 0x7FFFFFFF
+        number: Int = self.flows[f + STREAMS] >> (31 * side) & TOP31
         return (number - 1) * STREAM_WORDS
 
     @cython.cfunc
@@ -1785,7 +1791,7 @@ class Core:
     def _open_stream(self, f: Int, side: cython.int) -> cython.int:
         """Note a SYN: payload begins one after its number."""
         s: Int = self._stream_of(f, side)
-        begin: Int = (self.seq + 1) & 0xFFFFFFFF
+        begin: Int = (self.seq + 1) & LOW32
         if s < 0:
             return 0  # most connections never need one before payload comes: ISN tells it then
         if self.streams[s + HAVE] > 0:
@@ -1812,7 +1818,7 @@ class Core:
                 self.flows[f + FLAGS] |= POOL_FULL
                 return 0
             if has_tcp and self.flows[f + ISN + side] >= 0:
-                self.streams[s + BASE] = (self.flows[f + ISN + side] + 1) & 0xFFFFFFFF
+                self.streams[s + BASE] = (self.flows[f + ISN + side] + 1) & LOW32
                 self.streams[s + MARKS] |= STARTED
         if has_tcp:
             self._add_segment(slot, f, s)
@@ -1824,15 +1830,15 @@ class Core:
     @cython.cfunc
     def _add_segment(self, slot: Int, f: Int, s: Int) -> cython.int:
         """Add a segment: in order, out of order, again, overlapping or cut; what was first captured stays."""
-        first: Int = (self.seq + 1) & 0xFFFFFFFF if self.tcp_flags & SYN else self.seq
+        first: Int = (self.seq + 1) & LOW32 if self.tcp_flags & SYN else self.seq
         at: Int
         have: Int
         captured: Int = self.pay_end - self.pay_at
         if self.streams[s + BASE] < 0:
             self.streams[s + BASE] = first
-        at = (first - self.streams[s + BASE]) & 0xFFFFFFFF
-        if at > 0x7FFFFFFF:
-            at -= 0x100000000
+        at = (first - self.streams[s + BASE]) & LOW32
+        if at > TOP31:
+            at -= LOW32 + 1
         have = self.streams[s + HAVE]
         if at + self.pay_length <= have:
             return 0
@@ -1996,7 +2002,7 @@ class Core:
         count: Int
         if s < 0:
             begin = self.flows[f + ISN + side]
-            base = None if begin < 0 else (begin + 1) & 0xFFFFFFFF
+            base = None if begin < 0 else (begin + 1) & LOW32
             # Payload that no byte was kept of is payload that is not there.
             return Stream(b"", begin >= 0, self.flows[f + PAYLOAD + side] > 0, False, False, base, ())
         marks = self.streams[s + MARKS]
@@ -2025,7 +2031,7 @@ class Core:
                 self.chunks_free += 1
         self.free_streams[self.streams_free] = s // STREAM_WORDS
         self.streams_free += 1
-        self.flows[f + STREAMS] &= ~(cython.cast(Int, 0x7FFFFFFF) << (31 * side))
+        self.flows[f + STREAMS] &= ~(TOP31 << (31 * side))
 
     @cython.cfunc
     def _both_full(self, f: Int) -> cython.bint:
@@ -2079,7 +2085,6 @@ class Core:
         packet sent again begins where the first one began, at a place that has seen it. So a fingerprint at a new place
         is a copy, and at a known place it is sent again, and its own copies are counted from there on.
         """
-        m: Word = 0xFFFFFFFFFFFFFFFF
         w5: Word = self.seq
         w6: Word = self.ident
         w7: Word = time
@@ -2096,10 +2101,10 @@ class Core:
             peer = self._n32(self.pay_at + 4)
         w5 = w5 << 32 | peer
         w6 = w6 << 48 | (length & 0xFFFFFF) << 16 | flags << 8 | side
-        place = (self.place * 0x9E3779B97F4A7C15 ^ (via + 1) * 0xD6E8FEB86659FD93) & m
+        place = (self.place * MIX1 ^ (via + 1) * MIX2) & ONES
         # Not keyed: who makes these collide only has copies counted as packets.
-        h = ((w5 ^ (self.s_low << 7) & m ^ self.d_low) * 0x9E3779B97F4A7C15) & m
-        h = ((h ^ h >> 29 ^ w6 ^ ports) * 0xD6E8FEB86659FD93) & m
+        h = ((w5 ^ (self.s_low << 7) & ONES ^ self.d_low) * MIX1) & ONES
+        h = ((h ^ h >> 29 ^ w6 ^ ports) * MIX2) & ONES
         e = (h >> 40 & (COPY_SLOTS - 1)) * COPY_WORDS
         self.probe = e
         if (

@@ -81,6 +81,8 @@ _HEADERS = {
     "Ether": "Ethernet header", "Dot1Q": "VLAN tag", "Dot1AD": "VLAN tag", "CookedLinux": "SLL header",
     "CookedLinuxV2": "SLL2 header",
 }  # fmt: skip
+#: Headers that scapy takes for whole when they are not, and their bytes.
+_AT_LEAST = {"CookedLinuxV2": 20}
 
 
 class Undecodable(Exception):
@@ -229,7 +231,7 @@ def _dissect(kind: type[Layer], frame: _Frame) -> tuple[Layer | None, _Frame]:
         Undecodable: A header that carries IP is not whole.
     """
     carrier = issubclass(kind, _CARRIERS)
-    if not frame.data:
+    if len(frame.data) < _AT_LEAST.get(kind.__name__, 1):
         if carrier:
             raise frame.short(_HEADERS.get(kind.__name__, f"{kind.__name__} header"))
         return None, frame
