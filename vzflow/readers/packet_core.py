@@ -60,6 +60,9 @@ COPY_WINDOW = 100_000
 Int = cython.typedef(cython.longlong)
 Word = cython.typedef(cython.ulonglong)
 
+# A function says which number it returns when it raises, none that it returns else: so whoever calls it need not ask
+# Python after each call whether it did.
+
 # What is a number in machine code; without this each would be a lookup by name.
 cython.declare(
     MORE=Int, BLOCK=Int, DAMAGE=Int,
@@ -493,6 +496,7 @@ class Core:
         return BLIND
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _records(self, pos: Int, end: Int) -> Int:
         head: Int = self.head_size
         micros: Int
@@ -528,6 +532,7 @@ class Core:
         return pos
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _blocks(self, pos: Int, end: Int) -> Int:
         kind: Int
         size: Int
@@ -555,6 +560,7 @@ class Core:
         return pos
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _packet_block(self, kind: Int, at: Int, end: Int) -> cython.int:
         """
         One packet of an enhanced (section 4.3), simple (4.4) or obsolete (A.1) packet block.
@@ -611,6 +617,7 @@ class Core:
 
     @cython.cfunc
     @cython.inline
+    @cython.exceptval(-9, check=False)
     def _bounded(self, length: Int, captured: Int) -> Int:
         """The original length, as far as it can be believed: at least what is there, at most what a packet can have."""
         if length > self.max_packet:
@@ -618,6 +625,7 @@ class Core:
         return length if length > captured else captured
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _fault(self, at: Int, end: Int, detail: object) -> cython.int:
         self.reject(self.read, RejectReason.BAD_RECORD, detail, bytes(self.buf[at:end]))
 
@@ -625,17 +633,20 @@ class Core:
 
     @cython.cfunc
     @cython.inline
+    @cython.exceptval(-9, check=False)
     def _u8(self, p: Int) -> Int:
         return self.buf[p]
 
     @cython.cfunc
     @cython.inline
+    @cython.exceptval(-9, check=False)
     def _u16(self, p: Int) -> Int:
         high: Int = self.buf[p]
         return high << 8 | self.buf[p + 1]
 
     @cython.cfunc
     @cython.inline
+    @cython.exceptval(-9, check=False)
     def _u16n(self, p: Int) -> Int:
         """Two bytes in the byte order of the file."""
         first: Int = self.buf[p]
@@ -644,6 +655,7 @@ class Core:
 
     @cython.cfunc
     @cython.inline
+    @cython.exceptval(-9, check=False)
     def _n32(self, p: Int) -> Int:
         """Four bytes in network byte order."""
         a: Int = self.buf[p]
@@ -653,6 +665,7 @@ class Core:
 
     @cython.cfunc
     @cython.inline
+    @cython.exceptval(-9, check=False)
     def _u32(self, p: Int) -> Int:
         """Four bytes in the byte order of the file."""
         a: Int = self.buf[p]
@@ -663,6 +676,7 @@ class Core:
 
     @cython.cfunc
     @cython.inline
+    @cython.exceptval(9, check=True)
     def _n64(self, p: Int) -> Word:
         high: Word = self._n32(p)
         low: Word = self._n32(p + 4)
@@ -673,6 +687,7 @@ class Core:
     # Positions: a layer begins at `p`; its captured bytes end at `e`, and `far` is where they would end uncut.
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _frame(
         self, record: Int, time: Int, link: cython.int, p: Int, e: Int, length: Int, loopback: cython.bint
     ) -> cython.int:
@@ -711,6 +726,7 @@ class Core:
         self.place = place
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _short(self, p: Int, e: Int, far: Int, header: object) -> cython.int:
         """*header* is not whole: the capture cut it, or the packet itself ends too early."""
         cut = max(e - p, 0) < max(far - p, 0)
@@ -718,11 +734,13 @@ class Core:
         return REJECT
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _malformed(self, detail: object) -> cython.int:
         self.failure = (RejectReason.MALFORMED_PACKET, detail)
         return REJECT
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _link(self, link: cython.int, p: Int, e: Int, far: Int) -> cython.int:
         kind: Int
         if link == ETHERNET:
@@ -762,6 +780,7 @@ class Core:
         return SLOW
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _nflog(self, p: Int, e: Int, far: Int) -> cython.int:
         """Linux NFLOG: family, version, resource id, then attributes in the capturing machine's byte order."""
         big: cython.bint = self.big
@@ -786,6 +805,7 @@ class Core:
         return self._short(p, e, far, "NFLOG attributes")
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _ethernet(self, p: Int, e: Int, far: Int) -> cython.int:
         if e - p < 14:
             return self._short(p, e, far, "Ethernet header")
@@ -795,6 +815,7 @@ class Core:
         return self._ethertype(self._u16(p + 12), p + 14, e, far)
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _ethertype(self, kind: Int, p: Int, e: Int, far: Int) -> cython.int:
         """What *kind* says follows: IP, tags before it, or something else."""
         left: cython.int = HEADERS
@@ -822,6 +843,7 @@ class Core:
         return SKIP_NOT_IP
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _mpls(self, p: Int, e: Int, far: Int) -> cython.int:
         labels: cython.int
         kind: Int
@@ -835,6 +857,7 @@ class Core:
         return SLOW
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _ip(self, p: Int, e: Int, far: Int) -> cython.int:
         version: Int
         if p >= e:
@@ -847,6 +870,7 @@ class Core:
         return self._malformed(f"IP version {version}")
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _ipv4(self, p: Int, e: Int, far: Int) -> cython.int:
         header: Int
         length: Int
@@ -873,6 +897,7 @@ class Core:
         )  # fmt: skip
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _ipv6(self, p: Int, e: Int, far: Int) -> cython.int:
         length: Int
         protocol: Int
@@ -912,6 +937,7 @@ class Core:
         )  # fmt: skip
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _upper(
         self,
         version: cython.int,
@@ -1042,6 +1068,7 @@ class Core:
         return self._tunnelled(version, protocol, p, e, far)
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _tunnelled(self, version: cython.int, protocol: Int, p: Int, e: Int, far: Int) -> cython.int:
         kind: Int
         flags: Int
@@ -1079,6 +1106,7 @@ class Core:
         return SKIP_NOT_IP if protocol in (ESP, L2TP) else DECODED
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _overlay(self, p: Int, e: Int, far: Int) -> cython.int:
         """VXLAN (RFC 7348) or Geneve (RFC 8926) behind a UDP port that carries it; else plain UDP."""
         first: Int
@@ -1109,6 +1137,7 @@ class Core:
         return self._ethernet(p, e, far) if kind == 0x6558 else self._ip(p, e, far)
 
     @cython.cfunc
+    @cython.exceptval(-1, check=False)
     def _within(self, kind: Int, number: Int) -> cython.bint:
         """Enter a tunnel; false where there are too many of them already."""
         tunnel: Word = kind
@@ -1121,6 +1150,7 @@ class Core:
 
     @cython.cfunc
     @cython.inline
+    @cython.exceptval(-9, check=False)
     def _via(self) -> Int:
         """Return the number of the encapsulation that the packet is in."""
         if self.chained == 0:
@@ -1130,6 +1160,7 @@ class Core:
         return self._named_via()
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _named_via(self) -> Int:
         names = []
         i: cython.int
@@ -1212,10 +1243,12 @@ class Core:
     # ------------------------------------------------------------------------------------------------ the flow table
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _count(self, record: Int, time: Int) -> cython.int:
         self._counted(record, time, self.protocol == TCP and not self.blind, True)
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _counted(self, record: Int, time: Int, has_tcp: cython.bint, keep: cython.bint) -> cython.int:
         """Count the packet to its flow: *has_tcp* when its TCP header was read, *keep* when its payload may be kept."""
         k0: Word
@@ -1326,6 +1359,7 @@ class Core:
 
     @cython.cfunc
     @cython.inline
+    @cython.exceptval(-1, check=False)
     def _is_loopback(self, high: Word, low: Word) -> cython.bint:
         return high == 0 and (low == 1 or low >> 24 == 0xFFFF7F)
 
@@ -1351,6 +1385,7 @@ class Core:
             place = (place + 1) & self.mask
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _insert(self, k0: Word, k1: Word, k2: Word, k3: Word, k4: Word, hash_: Word) -> Int:
         slot: Int = self.used
         k: Int = slot * KEY_WORDS
@@ -1365,6 +1400,7 @@ class Core:
         return slot
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _enter(self, slot: Int, hash_: Word) -> cython.int:
         place: Word = hash_ & self.mask
         number: Word = slot + 1
@@ -1373,6 +1409,7 @@ class Core:
         self.table[place] = hash_ >> 32 << 32 | number
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _alias(self, k0: Word, k1: Word, k2: Word, k3: Word, k4: Word, hash_: Word, target: Int) -> cython.int:
         """From now on, packets under this key are packets of the flow *target*, seen on another leg of their way."""
         slot: Int
@@ -1384,6 +1421,7 @@ class Core:
         self.flows[slot * FLOW_WORDS + FACTS] = target
 
     @cython.cfunc
+    @cython.exceptval(9, check=True)
     def _hash(self, k0: Word, k1: Word, k2: Word, k3: Word, k4: Word) -> Word:
         """
         SipHash-1-3 of the key words, two of them where both ends are IPv4.
@@ -1433,6 +1471,7 @@ class Core:
         return v0 ^ v1 ^ v2 ^ v3
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _clear(self, slot: Int, record: Int, flags: Int) -> cython.int:
         f: Int = slot * FLOW_WORDS
         i: cython.int
@@ -1448,6 +1487,7 @@ class Core:
         self.flows[f + FLAGS] = flags
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _renew(self, slot: Int, record: Int, side: cython.int, goes_on: cython.bint) -> cython.int:
         """Begin a row; a flow that *goes_on* after a gap keeps its initiator, and how that was known."""
         before: Int = self.flows[slot * FLOW_WORDS + FLAGS]
@@ -1460,12 +1500,14 @@ class Core:
 
     @cython.cfunc
     @cython.inline
+    @cython.exceptval(-1, check=False)
     def _closed(self, f: Int) -> cython.bint:
         flags: Int = self.flows[f + FLAGS]
         both: Int = (FINNED << SIDE_SHIFT) | (FINNED << (SIDE_SHIFT + 8))
         return flags & RESET != 0 or flags & both == both
 
     @cython.cfunc
+    @cython.exceptval(-1, check=False)
     def _reopens(self, f: Int, side: cython.int, time: Int) -> cython.bint:
         """
         Whether a SYN or SYN-ACK begins another connection on the flow's 5-tuple.
@@ -1490,6 +1532,7 @@ class Core:
         )  # fmt: skip
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _note_tcp(self, slot: Int, f: Int, side: cython.int) -> cython.int:
         peer: cython.int = 1 - side
         tcp: Int = self.tcp_flags
@@ -1528,6 +1571,7 @@ class Core:
         self.flows[f + FLAGS] = flags | own << (SIDE_SHIFT + 8 * side)
 
     @cython.cfunc
+    @cython.exceptval(-1, check=False)
     def _unseen(self, f: Int, side: cython.int) -> cython.bint:
         """Whether a side sent payload that is not in the capture: its own sequence numbers say so."""
         sent: Int
@@ -1544,6 +1588,7 @@ class Core:
     # ------------------------------------------------------------------------------------------------ rows
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _opener_of(self, slot: Int) -> Int:
         """Return the flags OPENER_SIDE and basis of a flow, guessed from its ports where no packet proved them."""
         flags: Int = self.flows[slot * FLOW_WORDS + FLAGS]
@@ -1562,11 +1607,13 @@ class Core:
         return (OPENER_SIDE if first else 0) | 3 << BASIS_SHIFT
 
     @cython.cfunc
+    @cython.exceptval(-1, check=False)
     def _serves(self, port: Int, other: Int) -> cython.bint:
         """Whether *port*, seen from *other*, is a service's: a known one, or a privileged against an ephemeral one."""
         return self.services[port] != 0 or (port < 1024 and other >= EPHEMERAL)
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _emit(self, slot: Int) -> cython.int:
         """Put the flow's row where `flush` takes it from; its initiator stays remembered."""
         f: Int = slot * FLOW_WORDS
@@ -1600,6 +1647,7 @@ class Core:
         self.rows += 1
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _state(self, f: Int, flags: Int, protocol: Word) -> Int:
         opener: cython.int = 1 if flags & OPENER_SIDE else 0
         responder: cython.int = 1 - opener
@@ -1614,6 +1662,7 @@ class Core:
         return 4 if flags & RESET else 5
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _hop(self, k: Int, flags: Int, tunnel: cython.bint) -> Int:
         ports: Word = self.keys[k + PORTS]
         port: Word = ports >> 48 if flags & OPENER_SIDE else ports >> 32 & 0xFFFF
@@ -1632,6 +1681,7 @@ class Core:
         return 4 if flags & UNMARKED and self.unmarked_loopback else 0
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _conclude(self, slot: Int) -> cython.int:
         """Give the flow its facts."""
         f: Int = slot * FLOW_WORDS
@@ -1655,6 +1705,7 @@ class Core:
             self.flows[f + FACTS] = _AS_CUT if missed else _AS_SILENT
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _settle(self, slot: Int) -> cython.int:
         """Draw the conclusions from the first payload bytes, and let go of them."""
         f: Int = slot * FLOW_WORDS
@@ -1701,6 +1752,7 @@ class Core:
             self.flush()
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _make_room(self) -> cython.int:
         """Put out idle flows, keeping their initiators; then let those silent for longest go, a quarter of all."""
         slot: Int
@@ -1737,6 +1789,7 @@ class Core:
             self.seen[i] = 0
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _quantile(self, count: Int, wanted: Int) -> Int:
         """Return the smallest value that at least *wanted* of the first *count* of `times` do not exceed."""
         low: Int = 0
@@ -1781,13 +1834,14 @@ class Core:
             self.streams_used += 1
         else:
             return -1
-        for i in range(STREAM_WORDS):
+        for i in range(AT_GAPS):  # what follows is read as far as COUNTS says
             self.streams[number * STREAM_WORDS + i] = 0
         self.streams[number * STREAM_WORDS + BASE] = -1
         self.flows[f + STREAMS] |= (number + 1) << (31 * side)
         return number * STREAM_WORDS
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _open_stream(self, f: Int, side: cython.int) -> cython.int:
         """Note a SYN: payload begins one after its number."""
         s: Int = self._stream_of(f, side)
@@ -1804,6 +1858,7 @@ class Core:
         self.streams[s + MARKS] |= STARTED
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _keep_payload(self, slot: Int, f: Int, side: cython.int, has_tcp: cython.bint) -> cython.int:
         s: Int
         if not has_tcp and self.keys[slot * KEY_WORDS + PORTS] >> 16 & 0xFF != UDP:
@@ -1828,6 +1883,7 @@ class Core:
             self.streams[s + MARKS] &= ~(CUT | BEYOND)
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _add_segment(self, slot: Int, f: Int, s: Int) -> cython.int:
         """Add a segment: in order, out of order, again, overlapping or cut; what was first captured stays."""
         first: Int = (self.seq + 1) & LOW32 if self.tcp_flags & SYN else self.seq
@@ -1854,6 +1910,7 @@ class Core:
             self._add_gap(slot, f, s, at)
 
     @cython.cfunc
+    @cython.exceptval(-1, check=False)
     def _append(self, slot: Int, f: Int, s: Int, at: Int, limit: Int, ack: Int) -> cython.bint:
         """Add what is new of the packet's payload, which begins at *at*; false if the pool has no room for it."""
         have: Int = self.streams[s + HAVE]
@@ -1874,6 +1931,7 @@ class Core:
         return True
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _note_ack(self, s: Int, end: Int, ack: Int) -> cython.int:
         """The segment that brought the bytes before *end* acknowledged *ack*; of too many, the later are not noted."""
         count: Int = self.streams[s + COUNTS] >> 8
@@ -1886,6 +1944,7 @@ class Core:
             self.streams[s + COUNTS] += 256
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _add_gap(self, slot: Int, f: Int, s: Int, at: Int) -> cython.int:
         """Keep a segment that came too early in its place; where another early one lies, that one stays."""
         count: Int = self.streams[s + COUNTS] & 0xFF
@@ -1919,6 +1978,7 @@ class Core:
         self.streams[s + COUNTS] += 1
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _join_gaps(self, s: Int) -> cython.int:
         """Take over the early segments that what is there now reaches."""
         count: Int = self.streams[s + COUNTS] & 0xFF
@@ -1940,6 +2000,7 @@ class Core:
         self.streams[s + COUNTS] -= done
 
     @cython.cfunc
+    @cython.exceptval(-1, check=False)
     def _write(self, slot: Int, f: Int, s: Int, p: Int, begin: Int, end: Int) -> cython.bint:
         """Copy payload from *p* on to the places *begin* to *end* of a stream, not over what an early segment left."""
         chunk: Int
@@ -1970,11 +2031,22 @@ class Core:
                 self.streams[s + AT_CHUNKS + begin // CHUNK] = chunk + 1
             place = chunk * CHUNK + begin % CHUNK
             stop = min(skip, (begin // CHUNK + 1) * CHUNK)
-            for i in range(stop - begin):
-                self.pool[place + i] = self.buf[p + i]
+            self._copy(place, p, stop - begin)
             p += stop - begin
             begin = stop
         return True
+
+    @cython.cfunc
+    @cython.boundscheck(False)
+    @cython.exceptval(-9, check=False)
+    def _copy(self, place: Int, p: Int, count: Int) -> cython.int:
+        """Copy payload into the pool: bounds are checked once for all bytes, so that they are copied many at a time."""
+        i: Int
+        if count < 0 or p < 0 or place < 0 or p + count > len(self.buf) or place + count > len(self.pool):
+            raise IndexError("payload beyond its buffer")
+        for i in range(count):
+            self.pool[place + i] = self.buf[p + i]
+        return 0
 
     @cython.cfunc
     @cython.exceptval(-9, check=False)
@@ -2023,6 +2095,7 @@ class Core:
         return Stream(data, marks & STARTED != 0, marks & CUT != 0, marks & BEYOND != 0, waiting, base, tuple(acks))
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _free_stream(self, f: Int, s: Int, side: cython.int) -> cython.int:
         i: Int
         for i in range(CHUNKS):
@@ -2034,6 +2107,7 @@ class Core:
         self.flows[f + STREAMS] &= ~(TOP31 << (31 * side))
 
     @cython.cfunc
+    @cython.exceptval(-1, check=False)
     def _both_full(self, f: Int) -> cython.bint:
         first: Int = self._stream_of(f, 0)
         second: Int = self._stream_of(f, 1)
@@ -2042,6 +2116,7 @@ class Core:
         return self.streams[first + HAVE] >= STREAM_LIMIT and self.streams[second + HAVE] >= STREAM_LIMIT
 
     @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _relieve(self, current: Int) -> cython.int:
         """
         Make room in the pool: put out idle flows, then judge the half of the others that was silent for longest.

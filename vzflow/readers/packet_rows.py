@@ -84,15 +84,17 @@ def _addresses(high: _Words, low: _Words) -> pa.Array:
     if four.all():
         numbers, place = np.unique(low.astype(np.uint32), return_inverse=True)
         return _dotted(numbers).take(pa.array(place))
-    pairs = np.stack([high, low], axis=1)
-    distinct, place = np.unique(pairs, axis=0, return_inverse=True)
-    dotted = _dotted(distinct[:, 1].astype(np.uint32)).to_pylist()
-    is_four = (distinct[:, 0] == 0) & (distinct[:, 1] >> 32 == 0xFFFF)
+    order = np.lexsort((low, high))
+    high, low = high[order], low[order]
+    begins = np.flatnonzero(np.concatenate([[True], (high[1:] != high[:-1]) | (low[1:] != low[:-1])]))
+    place = np.empty(len(order), np.int64)
+    place[order] = np.repeat(np.arange(len(begins)), np.diff([*begins, len(order)]))
+    dotted = _dotted(low[begins].astype(np.uint32)).to_pylist()
     texts = [
-        dotted[i] if is_four[i] else str(IPv6Address(int(upper) << 64 | int(lower)))
-        for i, (upper, lower) in enumerate(distinct)
+        dotted[i] if mapped else str(IPv6Address(int(high[at]) << 64 | int(low[at])))
+        for i, (at, mapped) in enumerate(zip(begins, four[order][begins], strict=True))
     ]
-    return pa.array(texts, TEXT).take(pa.array(place.reshape(-1)))
+    return pa.array(texts, TEXT).take(pa.array(place))
 
 
 def _dotted(numbers: _Words) -> pa.Array:

@@ -28,7 +28,7 @@ from vzflow.readers.packet import VXLAN_PORTS
 from vzflow.readers.packet_core import MAX_INTERFACES, MAX_PACKET
 
 #: Bytes read at a time: what is read is decoded while it is in the processor's cache.
-READ = 1 << 20
+READ = 1 << 19
 #: Largest block of a pcapng that is looked into: a packet and its options.
 MAX_BLOCK = MAX_PACKET + (1 << 16)
 
