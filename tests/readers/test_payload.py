@@ -10,7 +10,7 @@ from readers.packet_support import BEGIN, CLIENT, SERVER, Talk, ethernet, ipv4, 
 from readers.tls_support import SNI, Connection, context, streams
 
 from vzflow.readers.payload import judge_datagrams, judge_streams
-from vzflow.readers.reassembly import Stream
+from vzflow.readers.stream import Stream
 
 CAPABILITIES = 0xFFFFFFFF & ~0x0800
 GREETING = b"\x4a\0\0\0\x0a8.0.28\0" + b"\x5a" * 66
@@ -39,7 +39,7 @@ CLEAR = {
     "http_with_bare_line_ends": ([("c", b"POST / HTTP/1.0\nHost: a\n\n")], "http"),
     "http_0_9": ([("c", b"GET /index.html\r\n")], "http"),
     "websocket": ([("c", b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n"),
-                   ("s", b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n")], "http"),
+                   ("s", b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n")], "websocket"),
     "http2": ([("c", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")], "http2"),
     "redis": ([("c", b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n"), ("s", b"$-1\r\n")], "redis"),
     "elasticsearch_transport": ([("c", TRANSPORT)], "elasticsearch"),
@@ -125,8 +125,7 @@ def test_protocol_that_could_still_change_to_tls_is_plaintext_only_once_it_ended
 
 def test_closed_connection_with_a_hole_proves_no_clear_login():
     """What the client said in the hole may have been the request for TLS."""
-    client, server = streams([("server", GREETING)])
-    client.add(500, b"later", 5, 0, 1 << 20)
+    client, server = Stream(started=True, waiting=True, base=1), streams([("server", GREETING)])[1]
     assert concluded(judge_streams(client, server, ended=True)) == ("unknown", "cut", "mysql")
 
 
@@ -173,11 +172,7 @@ def test_change_to_tls_cut_anywhere_is_never_plaintext(name, shaken):
 
 
 def datagrams(first, second=b""):
-    made = Stream(), Stream()
-    for stream, data in zip(made, (first, second), strict=True):
-        if data:
-            stream.add_datagram(data, 1 << 20)
-    return concluded(judge_datagrams(*made))
+    return concluded(judge_datagrams(Stream(first, started=True), Stream(second, started=True)))
 
 
 def test_dns_over_udp_is_plaintext_by_its_bytes():

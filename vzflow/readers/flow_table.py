@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from vzflow.flow.key import FlowKey
@@ -29,7 +28,7 @@ from vzflow.readers.base import Context, Tally
 from vzflow.readers.packet import ACK, FIN, RST, SYN, FragmentId, Packet, Tcp
 from vzflow.readers.payload import WIREGUARD, judge_datagrams, judge_streams
 from vzflow.readers.reassembly import Stream
-from vzflow.readers.tls import Facts, unknown
+from vzflow.readers.facts import Facts, unknown
 
 #: Microseconds without a packet that end a flow. No active limit (design section 3).
 IDLE = 120_000_000
@@ -455,11 +454,11 @@ def _no_payload(flow: _Flow) -> Facts:
 def _as_seen(facts: Facts, hop: Hop) -> Facts:
     """Clear text proves something about the wire only where it was seen on the wire."""
     if hop is Hop.OUTER_TUNNEL:
-        return replace(facts, transport=Transport.UNKNOWN, basis=TransportBasis.TUNNEL)
+        return facts._replace(transport=Transport.UNKNOWN, basis=TransportBasis.TUNNEL)
     if facts.transport is not Transport.PLAINTEXT or hop is Hop.WIRE:
         return facts
     basis = TransportBasis.HOP_UNCERTAIN if hop is Hop.MIXED else TransportBasis.NOT_ON_WIRE
-    return replace(facts, transport=Transport.UNKNOWN, basis=basis)
+    return facts._replace(transport=Transport.UNKNOWN, basis=basis)
 
 
 _Held = tuple[int, int | None, Packet]
