@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """
 Protocols that stay as they begin: bytes of one that were seen in clear are proof, whatever follows.
 

@@ -177,7 +177,7 @@ def _dtls_hello(data: bytes, client: bool) -> Hello:
     begin = _RECORD + _MESSAGE
     whole = len(data) > begin and data[_RECORD + 1 : _RECORD + 4] == data[begin - 3 : begin]
     end = _RECORD + _dtls_length(data, 0)
-    return read_hello(data[begin:end] if whole else b"", client, client)
+    return read_hello(data, begin if whole else end, end, client, client)
 
 
 #: WireGuard messages that begin a session: initiation, response, cookie (whitepaper section 5.4), by size.

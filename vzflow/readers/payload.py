@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """
 First payload bytes of both directions -> application protocol, and what they prove of protection.
 

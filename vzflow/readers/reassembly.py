@@ -133,6 +133,16 @@ class Stream:
         arrived = (self._acks[index][1] - peer._base) & _SEQUENCE
         return end <= arrived < _SEQUENCE >> 1
 
+    def replies(self, peer: Stream, end: int) -> tuple[int, int]:
+        """Return from where to where `data` was sent after *peer*'s bytes before *end* had arrived."""
+        if peer._base is None or not self._acks:
+            return 0, 0
+        known = self._acks[-1][0]
+        for until, ack in reversed(self._acks):
+            if not end <= (ack - peer._base) & _SEQUENCE < _SEQUENCE >> 1:
+                return until, known
+        return 0, known
+
     def after(self, count: int) -> Stream:
         """Return the stream without its first *count* bytes, as if it began there."""
         rest = Stream()

@@ -1,10 +1,9 @@
+# cython: annotation_typing=False
 """
 The first payload bytes of one direction, already in order: what everything that looks into payload looks at.
 """
 
 from __future__ import annotations
-
-from bisect import bisect_right
 
 #: Bytes kept of each direction: two hellos of Envoy with a post-quantum key share, and a certificate chain or two.
 LIMIT = 8192
@@ -57,14 +56,15 @@ class Stream:
         """Every byte that was captured of this side is in `data`."""
         return not (self.cut or self.beyond or self.waiting)
 
-    def covers(self, offset: int, peer: Stream, end: int) -> bool:
-        """Whether the segment that brought byte *offset* was sent after *peer*'s bytes before *end* had arrived."""
-        # No acknowledgement number is larger, so this finds the first segment that ends behind *offset*.
-        index = bisect_right(self.acks, (offset, _SEQUENCE))
-        if index == len(self.acks) or peer.base is None:
-            return False
-        arrived = (self.acks[index][1] - peer.base) & _SEQUENCE
-        return end <= arrived < _SEQUENCE >> 1
+    def replies(self, peer: Stream, end: int) -> tuple[int, int]:
+        """Return from where to where `data` was sent after *peer*'s bytes before *end* had arrived."""
+        if peer.base is None or not self.acks:
+            return 0, 0
+        known, base = self.acks[-1][0], peer.base
+        for until, ack in reversed(self.acks):
+            if not end <= (ack - base) & _SEQUENCE < _SEQUENCE >> 1:
+                return until, known
+        return 0, known
 
     def after(self, count: int) -> Stream:
         """Return the stream without its first *count* bytes, as if it began there."""

@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """
 First payload bytes of a TLS connection -> version, names, certificates, and what they prove of protection.
 
@@ -8,6 +9,8 @@ Source: RFC 8446 and RFC 5246; lengths as real Envoys send them.
 """
 
 from __future__ import annotations
+
+from functools import lru_cache
 
 from vzflow.flow.terms import ClientCertificate, Transport, TransportBasis
 from vzflow.readers.facts import Facts
@@ -28,6 +31,7 @@ _ALERT_RECORD = 24
 #: What only Istio's proxies offer (istio/istio, pilot/pkg/networking/util and pilot/pkg/xds/filters).
 ISTIO_ALPN = frozenset({"istio", "istio-peer-exchange", "istio-http/1.0", "istio-http/1.1", "istio-h2"})
 _NO_PRINCIPALS = (None, None)
+_NOT_VISIBLE = ClientCertificate.NOT_VISIBLE
 
 
 def _record_length(data: bytes, at: int) -> int:
@@ -71,7 +75,16 @@ def _may_be_cut_header(data: bytes, at: int) -> bool:
 class _Side:
     """What the TLS records of one direction show; the last one may be cut."""
 
-    __slots__ = ("changed", "data", "flight", "flight_before_change", "only_records", "refused")
+    __slots__ = (
+        "changed",
+        "data_begin",
+        "data_end",
+        "flight",
+        "flight_before_change",
+        "goes_on",
+        "only_records",
+        "refused",
+    )
 
     def __init__(self) -> None:
         #: The handshake messages in clear, joined; how many of these bytes came before the change to encryption.
@@ -83,8 +96,11 @@ class _Side:
         self.refused = False
         #: It sent records and nothing else.
         self.only_records = False
-        #: (begin, end) of the records of application data.
-        self.data: list[tuple[int, int]] = []
+        #: Begin and end of its first record of application data; -1 if there is none.
+        self.data_begin = -1
+        self.data_end = -1
+        #: It sent another one after that, longer than an alert.
+        self.goes_on = False
 
 
 def _read_side(data: bytes) -> _Side:
@@ -95,7 +111,10 @@ def _read_side(data: bytes) -> _Side:
         begin = at
         at += 5 + length
         if kind == _DATA:
-            side.data.append((begin, at))
+            if side.data_begin < 0:
+                side.data_begin, side.data_end = begin, at
+            elif length > _ALERT_RECORD:
+                side.goes_on = True
         elif kind == _HANDSHAKE:
             body = data[begin + 5 : at]
             side.flight = side.flight + body if side.flight else body
@@ -109,14 +128,14 @@ def _read_side(data: bytes) -> _Side:
     return side
 
 
-def _messages(flight: bytes) -> list[tuple[int, bytes]]:
-    """Return (type, body) of handshake messages; the last body may be cut."""
+def _messages(flight: bytes, end: int) -> list[tuple[int, int, int]]:
+    """Return (type, begin and end of the body) of the handshake messages in *flight* before *end*; the last may be cut."""
     found = []
     at = 0
-    while at + 4 <= len(flight):
-        end = at + 4 + (flight[at + 1] << 16 | flight[at + 2] << 8 | flight[at + 3])
-        found.append((flight[at], flight[at + 4 : end]))
-        at = end
+    while at + 4 <= end:
+        begin = at + 4
+        at = begin + (flight[at + 1] << 16 | flight[at + 2] << 8 | flight[at + 3])
+        found.append((flight[begin - 4], begin, min(at, end)))
     return found
 
 
@@ -164,42 +183,50 @@ class _Handshake:
 
     def read(self) -> None:
         """Read the messages of both sides, in the way of the version that the server chose."""
-        answered = _messages(self.server_side.flight[: self.server_side.flight_before_change])
-        for kind, body in answered:
+        flight = self.server_side.flight
+        answered = _messages(flight, self.server_side.flight_before_change)
+        for kind, begin, end in answered:
             if kind == _SERVER_HELLO:
-                self.answer = read_hello(body, False)
+                self.answer = read_hello(flight, begin, end, False)
                 self.version = self.answer.chosen_version()
                 self.newest = self.version == _TLS13
                 break
         if self.newest:
-            self._read_client(_messages(self.client_side.flight))
-            self._read_resumption(_messages(self.server_side.flight))
+            self._read_client(len(self.client_side.flight))
+            self._read_resumption()
         else:
-            self._read_client(_messages(self.client_side.flight[: self.client_side.flight_before_change]))
+            self._read_client(self.client_side.flight_before_change)
             if self.version >= 0:
                 self._read_older_server(answered)
 
-    def _read_client(self, messages: list[tuple[int, bytes]]) -> None:
-        for kind, body in messages:
+    def _read_client(self, until: int) -> None:
+        flight = self.client_side.flight
+        for kind, begin, end in _messages(flight, until):
             if kind == _CLIENT_HELLO and self.hello is None:
-                self.hello = read_hello(body, True)
-            elif kind == _CERTIFICATE and len(body) >= 3:
-                self.certificate = ClientCertificate.SEEN if body[:3] != b"\0\0\0" else ClientCertificate.EMPTY
-                self.client_principal = principal(body)
+                self.hello = read_hello(flight, begin, end, True)
+            elif kind == _CERTIFICATE and end - begin >= 3:
+                # The length of the list of certificates.
+                given = flight[begin : begin + 3] != b"\0\0\0"
+                self.certificate = ClientCertificate.SEEN if given else ClientCertificate.EMPTY
+                self.client_principal = principal(flight[begin:end])
             elif kind == _CERTIFICATE_VERIFY:
                 self.verified = True
 
-    def _read_resumption(self, messages: list[tuple[int, bytes]]) -> None:
-        for kind, body in messages:
-            if kind == _SERVER_HELLO:
-                final = read_hello(body, False)
-                if not final.retry:
-                    if final.whole:
-                        self.resumed = final.pre_shared_key
-                    return
+    def _read_resumption(self) -> None:
+        """Note whether the ServerHello that counts, which is not a HelloRetryRequest, takes up a session."""
+        final = self.answer
+        if final is not None and final.retry:
+            final = None
+            flight = self.server_side.flight
+            for kind, begin, end in _messages(flight, len(flight))[1:]:
+                if kind == _SERVER_HELLO:
+                    final = read_hello(flight, begin, end, False)
+                    break
+        if final is not None and final.whole and not final.retry:
+            self.resumed = final.pre_shared_key
 
-    def _read_older_server(self, messages: list[tuple[int, bytes]]) -> None:
-        kinds = [kind for kind, _ in messages]
+    def _read_older_server(self, messages: list[tuple[int, int, int]]) -> None:
+        kinds = [kind for kind, _, _ in messages]
         self.accepted = self.server_side.changed
         if _CERTIFICATE in kinds or _KEY_EXCHANGE in kinds or _HELLO_DONE in kinds:
             self.resumed = False
@@ -210,21 +237,28 @@ class _Handshake:
         elif _HELLO_DONE in kinds:
             self.asked = False
         if _CERTIFICATE in kinds:
-            self.server_principal = principal(messages[kinds.index(_CERTIFICATE)][1])
+            _, begin, end = messages[kinds.index(_CERTIFICATE)]
+            self.server_principal = principal(self.server_side.flight[begin:end])
 
-    def flight_end(self) -> int:
-        """Return the end of the first encrypted record of a TLS 1.3 client; -1 when that may be early data."""
-        if not self.client_side.data or self.hello is None or self.hello.early_data:
+    def flight_length(self) -> int:
+        """Return the length of the first encrypted record of a TLS 1.3 client; -1 if none, or if it may be early data."""
+        if self.client_side.data_begin < 0 or self.hello is None or self.hello.early_data:
             return -1
-        return self.client_side.data[0][1]
+        return self.client_side.data_end - self.client_side.data_begin - 5
 
-    def answers(self) -> list[int]:
-        """Return the lengths of the encrypted records the server began after the client's second flight (TLS 1.3)."""
-        flight = self.flight_end()
-        if flight < 0:
-            return []
-        records = self.server_side.data
-        return [end - begin - 5 for begin, end in records if self.server.covers(begin, self.client, flight)]
+    def answers(self) -> tuple[int, int]:
+        """Return how many encrypted records the server began after the client's second flight, and the longest length."""
+        count = longest = 0
+        if self.server_side.data_begin < 0 or self.flight_length() < 0:
+            return 0, 0
+        first, last = self.server.replies(self.client, self.client_side.data_end)
+        data, at = self.server.data, self.server_side.data_begin
+        while at < last and (length := _record_length(data, at)) > 0:
+            if at >= first and data[at] == _DATA:
+                count += 1
+                longest = max(longest, length)
+            at += 5 + length
+        return count, longest
 
     def both_ways(self) -> bool:
         """
@@ -234,28 +268,43 @@ class _Handshake:
         server, after that flight, that is longer than the alert it would have refused the client with.
         """
         if not self.newest:
-            return bool(self.client_side.data and self.server_side.data)
-        for begin, end in self.client_side.data[1:]:
-            if end - begin - 5 > _ALERT_RECORD:
-                return max(self.answers(), default=0) > _ALERT_RECORD
-        return False
+            return self.client_side.data_begin >= 0 and self.server_side.data_begin >= 0
+        return self.client_side.goes_on and self.answers()[1] > _ALERT_RECORD
 
     def failed(self, ended: bool) -> bool:
         """Return whether the handshake was broken off: by an alert, or by an end before it was complete."""
         refused = self.client_side.refused or self.server_side.refused
         if not self.newest:
-            return not self.server_side.data and (refused or (ended and not self.accepted))
-        if refused or (ended and not self.client_side.data):
+            return self.server_side.data_begin < 0 and (refused or (ended and not self.accepted))
+        if refused or (ended and self.client_side.data_begin < 0):
             return True
-        if self.flight_end() < 0:
+        flight = self.flight_length()
+        if flight < 0:
             return False
-        begin, end = self.client_side.data[0]
-        if end - begin - 5 <= _ALERT_RECORD:
+        if flight <= _ALERT_RECORD:
             return True
         if not ended:
             return False
-        answers = self.answers()
-        return len(answers) == 1 and answers[0] <= _ALERT_RECORD
+        count, longest = self.answers()
+        return count == 1 and longest <= _ALERT_RECORD
+
+
+@lru_cache(256)
+def _offer(extension: bytes) -> tuple[str | None, bool]:
+    """Return the protocols that a client offers, as one text, and whether an Istio proxy's are among them."""
+    names = alpn_names(extension)
+    return ",".join(names) or None, not ISTIO_ALPN.isdisjoint(names)
+
+
+_FAILED = (Transport.UNKNOWN, TransportBasis.TLS_FAILED)
+_CUT = (Transport.UNKNOWN, TransportBasis.CUT)
+_UNANSWERED = (Transport.UNKNOWN, TransportBasis.TLS_HANDSHAKE)
+_UNRECOGNISED = (Transport.UNKNOWN, TransportBasis.UNRECOGNISED)
+_MUTUAL = (Transport.MTLS, TransportBasis.CLIENT_CERTIFICATE)
+_WITHHELD = (Transport.TLS, TransportBasis.CERTIFICATE_WITHHELD)
+_ISTIO = (Transport.TLS, TransportBasis.ISTIO_ALPN)
+_RESUMED = (Transport.TLS, TransportBasis.TLS_RESUMED)
+_ENCRYPTED = (Transport.TLS, TransportBasis.TLS_HANDSHAKE)
 
 
 def judge_tls(client: Stream, server: Stream, swapped: bool, ended: bool, app_protocol: str | None = None) -> Facts:
@@ -271,12 +320,11 @@ def judge_tls(client: Stream, server: Stream, swapped: bool, ended: bool, app_pr
     """
     seen = _Handshake(client, server)
     seen.read()
-    offered: tuple[str, ...] = ()
-    name = None
+    name, protocols, istio = None, None, False
     if seen.hello is not None:
-        offered = alpn_names(seen.hello.alpn)
         name = server_name(seen.hello.server_name)
-    transport, basis = _conclude(seen, offered, ended)
+        protocols, istio = _offer(seen.hello.alpn)
+    transport, basis = _conclude(seen, istio, ended)
     principals: tuple[str | None, str | None] = _NO_PRINCIPALS
     if seen.client_principal or seen.server_principal:
         principals = (seen.client_principal, seen.server_principal)
@@ -285,9 +333,9 @@ def judge_tls(client: Stream, server: Stream, swapped: bool, ended: bool, app_pr
         transport,
         basis,
         app_protocol,
-        None if seen.version < 0 else _VERSIONS.get(seen.version, f"0x{seen.version:04x}"),
+        None if seen.version < 0 else _VERSIONS.get(seen.version) or f"0x{seen.version:04x}",
         name,
-        ",".join(offered) or None,
+        protocols,
         seen.resumed,
         _client_certificate(seen),
         principals,
@@ -298,39 +346,39 @@ def _client_certificate(seen: _Handshake) -> ClientCertificate | None:
     if seen.version < 0:
         return None
     if seen.newest or seen.resumed:
-        return ClientCertificate.NOT_VISIBLE
+        return _NOT_VISIBLE
     return ClientCertificate.NOT_ASKED if seen.asked is False else seen.certificate
 
 
-def _conclude(seen: _Handshake, offered: tuple[str, ...], ended: bool) -> tuple[Transport, TransportBasis]:
+def _conclude(seen: _Handshake, istio: bool, ended: bool) -> tuple[Transport, TransportBasis]:
     """Design section 6 for a connection that began a TLS handshake."""
     if seen.answer is None:
-        return Transport.UNKNOWN, _no_answer(seen, ended)
+        return _no_answer(seen, ended)
     if seen.failed(ended):
-        return Transport.UNKNOWN, TransportBasis.TLS_FAILED
+        return _FAILED
     if not (seen.client_side.only_records and seen.server_side.only_records):
         # Something that is no TLS follows: the handshake does not speak for what came after it.
-        return Transport.UNKNOWN, TransportBasis.UNRECOGNISED
+        return _UNRECOGNISED
     if seen.newest and seen.hello is not None and seen.hello.whole and not seen.hello.offers(_TLS13):
         # The two sides are not two ends of one handshake.
-        return Transport.UNKNOWN, TransportBasis.UNRECOGNISED
+        return _UNRECOGNISED
     older = seen.version >= 0 and not seen.newest
-    if older and seen.accepted and (seen.client_side.data or seen.server_side.data):
+    if older and seen.accepted and (seen.client_side.data_begin >= 0 or seen.server_side.data_begin >= 0):
         if seen.certificate is ClientCertificate.SEEN and seen.asked is True and seen.verified:
-            return Transport.MTLS, TransportBasis.CLIENT_CERTIFICATE
+            return _MUTUAL
         if seen.asked and seen.certificate is ClientCertificate.EMPTY:
-            return Transport.TLS, TransportBasis.CERTIFICATE_WITHHELD
+            return _WITHHELD
     hidden = seen.newest or (older and seen.resumed is True)
-    if hidden and not ISTIO_ALPN.isdisjoint(offered) and seen.both_ways():
-        return Transport.TLS, TransportBasis.ISTIO_ALPN
-    return Transport.TLS, TransportBasis.TLS_RESUMED if seen.resumed else TransportBasis.TLS_HANDSHAKE
+    if hidden and istio and seen.both_ways():
+        return _ISTIO
+    return _RESUMED if seen.resumed else _ENCRYPTED
 
 
-def _no_answer(seen: _Handshake, ended: bool) -> TransportBasis:
+def _no_answer(seen: _Handshake, ended: bool) -> tuple[Transport, TransportBasis]:
     """Return why a ClientHello has no ServerHello: turned down, or the answer was not captured."""
     answer = seen.server.data
     if seen.client_side.refused or seen.server_side.refused or (len(answer) >= 5 and not _record_length(answer, 0)):
-        return TransportBasis.TLS_FAILED
+        return _FAILED
     if not seen.server.complete:
-        return TransportBasis.CUT
-    return TransportBasis.TLS_FAILED if ended else TransportBasis.TLS_HANDSHAKE
+        return _CUT
+    return _FAILED if ended else _UNANSWERED

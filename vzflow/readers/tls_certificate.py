@@ -9,6 +9,8 @@ Source: RFC 5246 section 7.4.2; RFC 5280 section 4.2.1.6; X.690 section 8.1; the
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from vzflow.readers.tls_hello import text
 
 #: DER of the object identifier 2.5.29.17, subjectAltName (RFC 5280 section 4.2.1.6).
@@ -24,6 +26,8 @@ def principal(message: bytes) -> str | None:
     return _spiffe(message[6:end]) if 6 < end <= len(message) else None
 
 
+# A workload shows one certificate in all its connections.
+@lru_cache(256)
 def _spiffe(certificate: bytes) -> str | None:
     signed = _first(_first(certificate))
     extensions = next((body for tag, body in _elements(signed) if tag == _EXTENSIONS), b"")

@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """
 A ClientHello or ServerHello message -> what it offers or chose, as far as its bytes are there.
 
@@ -55,63 +56,65 @@ class Hello:
         return self.legacy if self.whole else -1
 
 
-def read_hello(body: bytes, client: bool, cookie: bool = False) -> Hello:
+def read_hello(data: bytes, at: int, end: int, client: bool, cookie: bool = False) -> Hello:
     """
     Return what a hello says.
 
     Args:
-        body: The message behind its type and length, perhaps cut.
+        data: Holds the message, perhaps cut, behind its type and length: from *at* to *end*.
+        at: See *data*.
+        end: See *data*.
         client: It is a ClientHello, else a ServerHello.
         cookie: The ClientHello holds a cookie, as those of DTLS do.
     """
     hello = Hello()
-    size = len(body)
-    if size < 35:
-        if size >= 2:
-            hello.legacy = body[0] << 8 | body[1]
+    end = min(end, len(data))
+    if at + 35 > end:
+        if at + 2 <= end:
+            hello.legacy = data[at] << 8 | data[at + 1]
         return hello
-    hello.legacy = body[0] << 8 | body[1]
-    hello.retry = not client and body[2:34] == _RETRY
-    at = 35 + body[34]
+    hello.legacy = data[at] << 8 | data[at + 1]
+    hello.retry = not client and data.startswith(_RETRY, at + 2)
+    at += 35 + data[at + 34]
     if client:
-        if cookie and at < size:
-            at += 1 + body[at]
-        if at + 2 <= size:
-            at += body[at] << 8 | body[at + 1]
+        if cookie and at < end:
+            at += 1 + data[at]
+        if at + 2 <= end:
+            at += data[at] << 8 | data[at + 1]
         at += 2
-        if at < size:
-            at += body[at]
+        if at < end:
+            at += data[at]
         at += 1
     else:
         at += 3
-    if at > size:
+    if at > end:
         return hello
-    if at + 2 > size:
+    if at + 2 > end:
         # No extensions at all: how TLS 1.2 and older may end.
         hello.whole = True
         return hello
-    end = at + 2 + (body[at] << 8 | body[at + 1])
-    _read_extensions(hello, body, at + 2, end)
+    _read_extensions(hello, data, at + 2, at + 2 + (data[at] << 8 | data[at + 1]), end)
     return hello
 
 
-def _read_extensions(hello: Hello, body: bytes, at: int, end: int) -> None:
-    """Note the extensions from *at* to *end*; of two of a kind the first counts."""
-    size = len(body)
-    while at < end:
-        if at + 4 > size:
+def _read_extensions(hello: Hello, data: bytes, at: int, until: int, end: int) -> None:
+    """Note the extensions from *at* to *until* as far as *end*; of two of a kind the first counts."""
+    while at < until:
+        if at + 4 > end:
             return
-        kind = body[at] << 8 | body[at + 1]
+        kind = data[at] << 8 | data[at + 1]
         begin = at + 4
-        at = begin + (body[at + 2] << 8 | body[at + 3])
-        if at > size:
+        at = begin + (data[at + 2] << 8 | data[at + 3])
+        if at > end:
             return
+        if kind > _SUPPORTED_VERSIONS:
+            continue
         if kind == _SERVER_NAME:
-            hello.server_name = hello.server_name or body[begin:at]
+            hello.server_name = hello.server_name or data[begin:at]
         elif kind == _ALPN:
-            hello.alpn = hello.alpn or body[begin:at]
+            hello.alpn = hello.alpn or data[begin:at]
         elif kind == _SUPPORTED_VERSIONS:
-            hello.versions = hello.versions or body[begin:at]
+            hello.versions = hello.versions or data[begin:at]
         elif kind == _EARLY_DATA:
             hello.early_data = True
         elif kind == _PRE_SHARED_KEY:

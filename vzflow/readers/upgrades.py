@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """
 Protocols that may change to TLS on the way: judged after the change, and `unknown` where that cannot be seen.
 
