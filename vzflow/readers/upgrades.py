@@ -156,10 +156,12 @@ def _amqp(said: bytes, heard: bytes, ended: bool) -> _Found:
     header, answered = said[begin : begin + 8], heard[answer : answer + 8]
     if header == _AMQP_TLS and answered in (_AMQP_TLS, b""):
         return Change("amqp", begin + 8, answer + 8)
-    if header == _AMQP_PLAIN and answered in (_AMQP_PLAIN, _AMQP_SASL, b""):
+    if header == _AMQP_PLAIN and (answered == _AMQP_PLAIN or (not answered and len(said) > begin + 8)):
         return plaintext("amqp")
-    if len(header) < 8:
-        return plaintext("amqp") if ended and not header else unknown(_CUT, "amqp")
+    if header in (_AMQP_PLAIN, b"") and not answered:
+        return plaintext("amqp") if ended else unknown(_CUT, "amqp")
+    if len(header) < 8 or len(answered) < 8:
+        return unknown(_CUT, "amqp")
     return unknown(_UNRECOGNISED, "amqp")
 
 
@@ -173,7 +175,7 @@ def _after_sasl(data: bytes) -> int:
 
 #: NATS client protocol: the server's INFO and the client's CONNECT, both with JSON; TLS begins between the two.
 _NATS_INFO = re.compile(rb'INFO \{[^\r\n]*"(?:server_id|max_payload)":')
-_NATS_CONNECT = re.compile(rb'CONNECT \{[^\r\n]*"(?:verbose|pedantic|lang|version|protocol|tls_required)":')
+_NATS_CONNECT = re.compile(rb'CONNECT \{[^\r\n]*"(?:verbose|pedantic|lang|version|protocol)":[^\r\n]*\} *\r\n')
 _NATS_REQUIRED = re.compile(rb'CONNECT [^\r\n]*"tls_required": ?true')
 
 

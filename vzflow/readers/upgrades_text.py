@@ -50,7 +50,9 @@ def _command(pattern: bytes) -> re.Pattern[bytes]:
     return re.compile(rb"^(?:" + pattern + rb")", re.IGNORECASE | re.MULTILINE)
 
 
-_LAYERS = rb"(?:GSSAPI|GSS-SPNEGO|DIGEST-MD5|KERBEROS_V\d)"
+_LAYERS = rb"(?:GSSAPI|GSS-SPNEGO|DIGEST-MD5|KERBEROS_V\d)\b"
+#: A mechanism to log in, named to its end, that brings no encryption.
+_PLAIN_LOGIN = rb"(?!" + _LAYERS + rb")[A-Z][A-Z0-9_\-]*[ \r\n]"
 _TAG = rb"[A-Za-z0-9.]{1,24} "
 _END = rb"[ \t]*\r?\n"
 
@@ -60,7 +62,7 @@ _SMTP = _Protocol(
     re.compile(rb"220[ \-\r\n]"),
     re.compile(rb"(?:EHLO|HELO|LHLO) [^\r\n]*\r?\n", re.IGNORECASE),
     _command(rb"STARTTLS" + _END),
-    _command(rb"MAIL FROM:|AUTH |VRFY |RCPT TO:|DATA\r?\n"),
+    _command(rb"MAIL FROM:|VRFY |RCPT TO:|DATA\r?\n|AUTH " + _PLAIN_LOGIN),
     _command(rb"AUTH " + _LAYERS),
 )
 #: RFC 4217.
@@ -81,7 +83,7 @@ _IMAP = _Protocol(
         re.IGNORECASE,
     ),
     _command(_TAG + rb"STARTTLS" + _END),
-    _command(_TAG + rb"(?:LOGIN|AUTHENTICATE|SELECT|EXAMINE|LIST|LSUB|STATUS|FETCH|SEARCH|APPEND) "),
+    _command(_TAG + rb"(?:(?:LOGIN|SELECT|EXAMINE|LIST|LSUB|STATUS|FETCH|SEARCH|APPEND) |AUTHENTICATE " + _PLAIN_LOGIN + rb")"),
     _command(_TAG + rb"AUTHENTICATE " + _LAYERS),
 )
 #: RFC 2595 section 4.
@@ -90,7 +92,7 @@ _POP3 = _Protocol(
     re.compile(rb"\+OK[ \r\n]"),
     re.compile(rb"(?:CAPA|STLS|USER|APOP|AUTH)[ \r\n]", re.IGNORECASE),
     _command(rb"STLS" + _END),
-    _command(rb"USER [^\r\n]|PASS |APOP |AUTH [A-Z]"),
+    _command(rb"USER [^\r\n]|PASS |APOP |AUTH " + _PLAIN_LOGIN),
     _command(rb"AUTH " + _LAYERS),
 )
 _PROTOCOLS = (_SMTP, _FTP, _IMAP, _POP3)
