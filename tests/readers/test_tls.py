@@ -1,11 +1,13 @@
 """TLS as real stacks speak it: what was shown, what can be concluded from it, and nothing more."""
 
+import random
 import ssl
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from readers.payload_support import cuts
 from readers.tls_support import CLIENT_URI, ISTIO, SERVER_URI, SNI, Connection, context, leaf, streams
 
 from vzflow.readers.payload import judge_streams
@@ -324,3 +326,50 @@ def test_any_bytes_are_judged_without_error(head, tail):
     """First bytes come from the network."""
     facts = judge_streams(*streams([("client", head + tail), ("server", tail)]), ended=True)
     assert facts.transport in ("unknown", "tls", "plaintext")
+
+
+def damaged(chosen, flights):
+    """*flights* with some bytes changed, lost or repeated, and an end anywhere."""
+    made = []
+    for side, data in flights:
+        changed = bytearray(data)
+        for _ in range(chosen.randrange(4) if data else 0):
+            changed[chosen.randrange(len(changed))] = chosen.choice((0, 1, 2, 3, 11, 13, 15, 20, 21, 22, 23, 255))
+        if chosen.random() < 0.2:
+            at, size = chosen.randrange(len(changed) + 1), chosen.randrange(40)
+            changed[at : at + size] = changed[at : at + size] * chosen.randrange(3)
+        made.append((side, bytes(changed)))
+    if chosen.random() < 0.5:
+        side, data = made.pop(chosen.randrange(len(made)))
+        made.append((side, data[: chosen.randrange(len(data) + 1)]))
+    return made
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(kind=st.integers(0, 4), seed=st.integers(0, 1 << 64), ended=st.booleans())
+def test_damaged_tls_that_was_not_mutual_is_never_called_mutual_or_clear(not_mutual, kind, seed, ended):
+    """No change of bytes, order or end makes proof of what was not there."""
+    flights = damaged(random.Random(seed), not_mutual[kind])
+    facts = judge_streams(*streams(flights, 1_000), ended=ended)
+    assert facts.transport in ("tls", "unknown")
+
+
+@pytest.fixture
+def not_mutual(connect):
+    """Connections without a client certificate in clear: one-way, withheld, refused, resumed, TLS 1.3."""
+    resumed = connect(V12, session_of=connect(V12))
+    return [
+        connect(V12, shown=False, asks=ssl.CERT_NONE).flights,
+        connect(V12, shown=False, asks=ssl.CERT_OPTIONAL).flights,
+        connect(V12, shown=False).flights,
+        resumed.flights,
+        connect(V13).flights,
+    ]
+
+
+@pytest.mark.parametrize("kind", range(5))
+def test_tls_that_was_not_mutual_is_not_mutual_wherever_it_is_cut(not_mutual, kind):
+    """Truncating data never turns unknown into mtls."""
+    for kept in cuts(not_mutual[kind], step=23):
+        for ended in (False, True):
+            assert judge_streams(*streams(kept), ended=ended).transport in ("tls", "unknown")

@@ -129,13 +129,13 @@ def _read_side(data: bytes) -> _Side:
 
 
 def _messages(flight: bytes, end: int) -> list[tuple[int, int, int]]:
-    """Return (type, begin and end of the body) of the handshake messages in *flight* before *end*; the last may be cut."""
+    """Return (type, begin and end of the body) of the messages that begin before *end*; the last may end behind it."""
     found = []
     at = 0
     while at + 4 <= end:
         begin = at + 4
         at = begin + (flight[at + 1] << 16 | flight[at + 2] << 8 | flight[at + 3])
-        found.append((flight[begin - 4], begin, min(at, end)))
+        found.append((flight[begin - 4], begin, at))
     return found
 
 
@@ -204,7 +204,7 @@ class _Handshake:
         for kind, begin, end in _messages(flight, until):
             if kind == _CLIENT_HELLO and self.hello is None:
                 self.hello = read_hello(flight, begin, end, True)
-            elif kind == _CERTIFICATE and end - begin >= 3:
+            elif kind == _CERTIFICATE and begin + 3 <= len(flight):
                 # The length of the list of certificates.
                 given = flight[begin : begin + 3] != b"\0\0\0"
                 self.certificate = ClientCertificate.SEEN if given else ClientCertificate.EMPTY

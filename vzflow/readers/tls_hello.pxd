@@ -19,7 +19,7 @@ cdef class Hello:
 
     cpdef Py_ssize_t chosen_version(self)
 
-@cython.locals(hello=Hello)
+@cython.locals(hello=Hello, ends=bint)
 cpdef Hello read_hello(bytes data, Py_ssize_t at, Py_ssize_t end, bint client, bint cookie=*)
 
 @cython.locals(kind=Py_ssize_t, begin=Py_ssize_t)

@@ -61,13 +61,14 @@ def read_hello(data: bytes, at: int, end: int, client: bool, cookie: bool = Fals
     Return what a hello says.
 
     Args:
-        data: Holds the message, perhaps cut, behind its type and length: from *at* to *end*.
-        at: See *data*.
-        end: See *data*.
+        data: Holds the message, perhaps cut, behind its type and length.
+        at: Where it begins.
+        end: Where it ends by its own length, which may lie behind *data*.
         client: It is a ClientHello, else a ServerHello.
         cookie: The ClientHello holds a cookie, as those of DTLS do.
     """
     hello = Hello()
+    ends = end <= len(data)
     end = min(end, len(data))
     if at + 35 > end:
         if at + 2 <= end:
@@ -91,7 +92,7 @@ def read_hello(data: bytes, at: int, end: int, client: bool, cookie: bool = Fals
         return hello
     if at + 2 > end:
         # No extensions at all: how TLS 1.2 and older may end.
-        hello.whole = True
+        hello.whole = ends and at == end
         return hello
     _read_extensions(hello, data, at + 2, at + 2 + (data[at] << 8 | data[at + 1]), end)
     return hello
