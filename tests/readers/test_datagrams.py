@@ -6,7 +6,16 @@ import struct
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from readers.payload_support import alpn, answer_body, concluded, datagrams, extension, hello_body, server_name, versions
+from readers.payload_support import (
+    alpn,
+    answer_body,
+    concluded,
+    datagrams,
+    extension,
+    hello_body,
+    server_name,
+    versions,
+)
 
 NAME, OTHER_NAME = b"d" * 8, b"e" * 8
 

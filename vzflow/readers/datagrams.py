@@ -9,7 +9,7 @@ from __future__ import annotations
 from vzflow.flow.terms import ClientCertificate, Transport, TransportBasis
 from vzflow.readers.clear import is_dns
 from vzflow.readers.facts import Facts, plaintext, unknown
-from vzflow.readers.stream import DATAGRAM_LIMIT, Stream
+from vzflow.readers.stream import Stream
 from vzflow.readers.tls_hello import Hello, alpn_names, read_hello, server_name
 
 #: The name of a tunnel that only its payload tells.
@@ -37,8 +37,8 @@ def judge_datagrams(first: Stream, second: Stream) -> Facts:
     return unknown(TransportBasis.DATAGRAM)
 
 
-#: What a datagram is to QUIC or DTLS: absent; foreign; made before a handshake; a part of it: who asks, who answers, what
-#: comes later; a refusal.
+#: What a datagram is to QUIC or DTLS: absent; foreign; made before a handshake; a part of it (who asks, who answers,
+#: what comes later); a refusal.
 _ABSENT, _FOREIGN, _BEFORE, _ASKS, _ANSWERS, _LATER, _REFUSES = range(7)
 
 #: RFC 9000 and RFC 9369 (QUIC versions 1 and 2, whose packet types differ); the IETF drafts have those of version 1.
@@ -58,9 +58,9 @@ def _quic_kind(data: bytes) -> int:
     """
     Return what a datagram is that should begin with a QUIC long header; a peer's Initial counts as an answer.
 
-    The long header has the fixed bit, a version in use, and connection ids that fit (RFC 9000 section 17.2). Negotiation
-    of versions and Retry only prepare a handshake. A packet that follows another in the datagram is of the same
-    connection (section 12.2). A fixed bit that was greased (RFC 9287) leaves too little to recognise.
+    The long header has the fixed bit, a version in use, and connection ids that fit (RFC 9000 section 17.2). Negotiating
+    versions and Retry only prepare a handshake. A packet that follows another in the datagram is of the same connection
+    (section 12.2). A fixed bit that was greased (RFC 9287) leaves too little to recognise.
     """
     if not data:
         return _ABSENT

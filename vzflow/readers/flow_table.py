@@ -25,10 +25,10 @@ from vzflow.flow.terms import (
     TransportBasis,
 )
 from vzflow.readers.base import Context, Tally
+from vzflow.readers.facts import Facts, unknown
 from vzflow.readers.packet import ACK, FIN, RST, SYN, FragmentId, Packet, Tcp
 from vzflow.readers.payload import WIREGUARD, judge_datagrams, judge_streams
 from vzflow.readers.reassembly import Stream
-from vzflow.readers.facts import Facts, unknown
 
 #: Microseconds without a packet that end a flow. No active limit (design section 3).
 IDLE = 120_000_000

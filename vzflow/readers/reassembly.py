@@ -4,10 +4,9 @@ The first payload bytes of each direction, put in order: what everything that lo
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from vzflow.readers import stream
+from vzflow.readers.stream import LIMIT
 
-#: Bytes kept of each direction: two hellos of Envoy with a post-quantum key share, and a certificate chain or two.
-LIMIT = 8192
 #: Bytes kept of the first datagram of each direction.
 DATAGRAM_LIMIT = 2048
 #: Segments that may wait for an earlier one, and segments whose acknowledgement number is remembered.
@@ -15,7 +14,7 @@ _MAX_WAITING, _MAX_ACKS = 64, 1024
 _SEQUENCE = 0xFFFFFFFF
 
 
-class Stream:
+class Stream(stream.Stream):
     """
     The first bytes one side of a TCP connection sent, in the order of their sequence numbers.
 
@@ -23,25 +22,11 @@ class Stream:
     `data` holds what is known without a gap from its beginning.
     """
 
-    __slots__ = ("_acks", "_base", "_waiting", "beyond", "cut", "data", "started")
+    __slots__ = ("_waiting",)
 
     def __init__(self) -> None:
-        self.data = b""
-        #: `data` begins right after the SYN; else wherever the capture began.
-        self.started = False
-        #: Bytes were sent that the capture or the payload pool does not hold.
-        self.cut = False
-        #: More was sent than LIMIT.
-        self.beyond = False
-        self._base: int | None = None
+        super().__init__()
         self._waiting: dict[int, tuple[bytes, int]] = {}
-        #: (end in `data`, acknowledgement number) of the segments that brought those bytes.
-        self._acks: list[tuple[int, int]] = []
-
-    @property
-    def full(self) -> bool:
-        """Nothing more will be kept."""
-        return len(self.data) >= LIMIT
 
     @property
     def complete(self) -> bool:
@@ -52,11 +37,11 @@ class Stream:
         """Note a SYN with the initial sequence number *isn*: payload begins one after it."""
         begin = (isn + 1) & _SEQUENCE
         if self.data:
-            self.started |= begin == self._base
+            self.started |= begin == self.base
             return
-        if begin != self._base:
+        if begin != self.base:
             self._waiting.clear()
-        self._base, self.started = begin, True
+        self.base, self.started = begin, True
 
     def add(self, seq: int, payload: bytes, length: int, ack: int, room: int) -> int:
         """
@@ -72,9 +57,9 @@ class Stream:
         Returns:
             How many more bytes are kept now.
         """
-        if self._base is None:
-            self._base = seq & _SEQUENCE
-        at = (seq - self._base) & _SEQUENCE
+        if self.base is None:
+            self.base = seq & _SEQUENCE
+        at = (seq - self.base) & _SEQUENCE
         if at > _SEQUENCE >> 1:
             at -= _SEQUENCE + 1
         if at + length <= len(self.data):
@@ -112,10 +97,10 @@ class Stream:
         self.beyond |= at + length > LIMIT
         if new:
             self.data += new
-            if self._acks and self._acks[-1][1] == ack:
-                self._acks[-1] = (len(self.data), ack)
-            elif len(self._acks) < _MAX_ACKS:
-                self._acks.append((len(self.data), ack))
+            if self.acks and self.acks[-1][1] == ack:
+                self.acks = (*self.acks[:-1], (len(self.data), ack))
+            elif len(self.acks) < _MAX_ACKS:
+                self.acks = (*self.acks, (len(self.data), ack))
 
     def _join(self) -> None:
         while self._waiting:
@@ -124,30 +109,3 @@ class Stream:
                 return
             payload, ack = self._waiting.pop(at)
             self._append(at, payload, len(payload), ack)
-
-    def covers(self, offset: int, peer: Stream, end: int) -> bool:
-        """Whether the segment that brought byte *offset* was sent after *peer*'s bytes before *end* had arrived."""
-        index = bisect_right(self._acks, offset, key=lambda known: known[0])
-        if index == len(self._acks) or peer._base is None:
-            return False
-        arrived = (self._acks[index][1] - peer._base) & _SEQUENCE
-        return end <= arrived < _SEQUENCE >> 1
-
-    def replies(self, peer: Stream, end: int) -> tuple[int, int]:
-        """Return from where to where `data` was sent after *peer*'s bytes before *end* had arrived."""
-        if peer._base is None or not self._acks:
-            return 0, 0
-        known = self._acks[-1][0]
-        for until, ack in reversed(self._acks):
-            if not end <= (ack - peer._base) & _SEQUENCE < _SEQUENCE >> 1:
-                return until, known
-        return 0, known
-
-    def after(self, count: int) -> Stream:
-        """Return the stream without its first *count* bytes, as if it began there."""
-        rest = Stream()
-        rest.data, rest.started, rest.cut, rest.beyond = self.data[count:], self.started, self.cut, self.beyond
-        rest._waiting = self._waiting
-        rest._base = None if self._base is None else (self._base + count) & _SEQUENCE
-        rest._acks = [(end - count, ack) for end, ack in self._acks if end > count]
-        return rest

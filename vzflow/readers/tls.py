@@ -241,13 +241,13 @@ class _Handshake:
             self.server_principal = principal(self.server_side.flight[begin:end])
 
     def flight_length(self) -> int:
-        """Return the length of the first encrypted record of a TLS 1.3 client; -1 if none, or if it may be early data."""
+        """Return the length of the first encrypted record of a TLS 1.3 client; -1 if none, or perhaps early data."""
         if self.client_side.data_begin < 0 or self.hello is None or self.hello.early_data:
             return -1
         return self.client_side.data_end - self.client_side.data_begin - 5
 
     def answers(self) -> tuple[int, int]:
-        """Return how many encrypted records the server began after the client's second flight, and the longest length."""
+        """Return how many encrypted records the server began after the client's second flight; the longest length."""
         count = longest = 0
         if self.server_side.data_begin < 0 or self.flight_length() < 0:
             return 0, 0

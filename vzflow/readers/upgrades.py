@@ -84,48 +84,59 @@ def _mysql(said: bytes, heard: bytes, ended: bool) -> _Found:
 
 
 _LENGTH = rb"([\0-\x7f]|\x81.|\x82..|\x83...|\x84....)"
-#: LDAP (RFC 4511 section 4.1.1): a message, its number, the operation's tag; then what begins a request that counts here.
+#: LDAP (RFC 4511 section 4.1.1): a message, its number, the operation's tag; then what begins a request that counts.
 _LDAP_HEAD = re.compile(rb"\x30" + _LENGTH + rb"\x02(?:\x01.|\x02..|\x03...|\x04....)(.)" + _LENGTH, re.DOTALL)
 _LDAP_BIND = re.compile(rb"\x02\x01[\x02\x03]\x04" + _LENGTH, re.DOTALL)
 _LDAP_SEARCH = re.compile(rb"\x04" + _LENGTH, re.DOTALL)
 _LDAP_SCOPE = re.compile(rb"\x0a\x01[\0-\x03]\x0a\x01[\0-\x03]")
 _LDAP_EXTENDED = re.compile(rb"\x80[\x05-\x40]([0-2]\.[0-9.]+)")
 _LDAP_STARTTLS = b"1.3.6.1.4.1.1466.20037"
-#: A bind that says its password, as opposed to one by SASL, which may bring an encryption of its own.
-_LDAP_SIMPLE, _LDAP_SASL = b"\x80", b"\xa3"
+#: What a request says: it is none; it may come before StartTLS, as a bind without a name and a look at the root do; it
+#: is a login or work; a login by SASL, which may bring an encryption of its own; StartTLS.
+_NONE, _FIRST, _WORK, _PRIVATE, _STARTTLS = range(5)
 
 
 def _ldap(said: bytes, heard: bytes, ended: bool) -> _Found:
-    """Judge LDAP by its client's requests: an anonymous bind, or a look at the root, may come before StartTLS."""
     at = 0
     while head := _LDAP_HEAD.match(said, at):
-        begin, after = head.end(), head.end(1) + _length(head[1])
-        if head[2] == b"\x60" and (bind := _LDAP_BIND.match(said, begin)):
-            end = bind.end() + _length(bind[1])
-            way = said[end : end + 1]
-            if way not in (_LDAP_SIMPLE, _LDAP_SASL, b""):
-                return None
-            if way == _LDAP_SIMPLE and end > bind.end():
-                return plaintext("ldap")
-            if way == _LDAP_SASL:
-                return unknown(_UNRECOGNISED, "ldap")
-        elif head[2] == b"\x63" and (search := _LDAP_SEARCH.match(said, begin)):
-            end = search.end() + _length(search[1])
-            if len(said) >= end + 6 and not _LDAP_SCOPE.match(said, end):
-                return None
-            if len(said) >= end + 6 and end > search.end():
-                return plaintext("ldap")
-        elif head[2] == b"\x77" and (named := _LDAP_EXTENDED.match(said, begin)):
-            if named[1] == _LDAP_STARTTLS:
-                return Change("ldap", after, _after_ldap(heard))
-        elif not at:
+        after = head.end(1) + _length(head[1])
+        request = _ldap_request(said, head[2], head.end())
+        if request == _STARTTLS:
+            return Change("ldap", after, _after_ldap(heard))
+        if request == _WORK:
+            return plaintext("ldap")
+        if request == _PRIVATE or (request == _NONE and at):
+            return unknown(_UNRECOGNISED, "ldap")
+        if request == _NONE:
             return None
         at = after
     if not at:
         return None
-    if at < len(said) and len(said) - at >= 16:
+    if len(said) - at >= 16:
         return unknown(_UNRECOGNISED, "ldap")
-    return plaintext("ldap") if ended and at <= len(said) else unknown(_CUT, "ldap")
+    return plaintext("ldap") if ended and at == len(said) else unknown(_CUT, "ldap")
+
+
+def _ldap_request(said: bytes, tag: bytes, at: int) -> int:
+    """Return what the request with this *tag* and its content at *at* is; what is cut may come first."""
+    if tag == b"\x60" and (bind := _LDAP_BIND.match(said, at)):
+        end = bind.end() + _length(bind[1])
+        # A password, or SASL.
+        way = said[end : end + 1]
+        if way == b"\x80":
+            return _WORK if end > bind.end() else _FIRST
+        return _PRIVATE if way == b"\xa3" else _NONE if way else _FIRST
+    if tag == b"\x63" and (search := _LDAP_SEARCH.match(said, at)):
+        end = search.end() + _length(search[1])
+        if len(said) < end + 6:
+            return _FIRST
+        if not _LDAP_SCOPE.match(said, end):
+            return _NONE
+        return _WORK if end > search.end() else _FIRST
+    if tag == b"\x77" and (named := _LDAP_EXTENDED.match(said, at)):
+        return _STARTTLS if named[1] == _LDAP_STARTTLS else _FIRST
+    # Unbind and abandon.
+    return _FIRST if tag in (b"\x42", b"\x50") else _NONE
 
 
 def _length(raw: bytes) -> int:

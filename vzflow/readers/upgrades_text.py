@@ -79,11 +79,17 @@ _IMAP = _Protocol(
     "imap",
     re.compile(rb"\* (?:OK|PREAUTH)[ \r\n]", re.IGNORECASE),
     re.compile(
-        _TAG + rb"(?:CAPABILITY|NOOP|ID|LOGIN|AUTHENTICATE|STARTTLS|LOGOUT|SELECT|EXAMINE|LIST|NAMESPACE|ENABLE)[ \r\n]",
+        _TAG
+        + rb"(?:CAPABILITY|NOOP|ID|LOGIN|AUTHENTICATE|STARTTLS|LOGOUT|SELECT|EXAMINE|LIST|NAMESPACE|ENABLE)[ \r\n]",
         re.IGNORECASE,
     ),
     _command(_TAG + rb"STARTTLS" + _END),
-    _command(_TAG + rb"(?:(?:LOGIN|SELECT|EXAMINE|LIST|LSUB|STATUS|FETCH|SEARCH|APPEND) |AUTHENTICATE " + _PLAIN_LOGIN + rb")"),
+    _command(
+        _TAG
+        + rb"(?:(?:LOGIN|SELECT|EXAMINE|LIST|LSUB|STATUS|FETCH|SEARCH|APPEND) |AUTHENTICATE "
+        + _PLAIN_LOGIN
+        + rb")"
+    ),
     _command(_TAG + rb"AUTHENTICATE " + _LAYERS),
 )
 #: RFC 2595 section 4.
