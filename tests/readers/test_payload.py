@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from readers.packet_support import BEGIN, CLIENT, SERVER, Talk, ethernet, ipv4, only, udp
+from readers.payload_support import concluded, cuts, datagrams, judged, ldap, turned
 from readers.tls_support import SNI, Connection, context, streams
 
-from vzflow.readers.payload import judge_datagrams, judge_streams
-from vzflow.readers.reassembly import Stream
+from vzflow.readers.payload import judge_streams
+from vzflow.readers.stream import Stream
 
 CAPABILITIES = 0xFFFFFFFF & ~0x0800
 GREETING = b"\x4a\0\0\0\x0a8.0.28\0" + b"\x5a" * 66
@@ -22,16 +23,6 @@ QUERY = bytes.fromhex("123401000001000000000000") + b"\6orders\4shop\0\0\1\0\1"
 TRANSPORT = b"ES" + struct.pack("!IQBI", 50, 7, 1, 7_170_099) + b"\0" * 31
 
 
-def judged(*said, ended=True):
-    """Facts of a connection in which ("c" or "s", bytes) were said in this order."""
-    flights = [("client" if side == "c" else "server", data) for side, data in said]
-    return judge_streams(*streams(flights), ended=ended)
-
-
-def concluded(facts):
-    return facts.transport.value, facts.basis.value, facts.app_protocol
-
-
 HTTP = ("c", b"GET /orders HTTP/1.1\r\nHost: orders\r\n\r\n")
 CLEAR = {
     "http_request": ([HTTP], "http"),
@@ -39,7 +30,7 @@ CLEAR = {
     "http_with_bare_line_ends": ([("c", b"POST / HTTP/1.0\nHost: a\n\n")], "http"),
     "http_0_9": ([("c", b"GET /index.html\r\n")], "http"),
     "websocket": ([("c", b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n"),
-                   ("s", b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n")], "http"),
+                   ("s", b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n")], "websocket"),
     "http2": ([("c", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")], "http2"),
     "redis": ([("c", b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n"), ("s", b"$-1\r\n")], "redis"),
     "elasticsearch_transport": ([("c", TRANSPORT)], "elasticsearch"),
@@ -63,8 +54,7 @@ CLEAR = {
 def test_payload_in_clear_is_proven(said, name):
     """Bytes that parse as a clear protocol prove it, whichever direction comes first, whatever the port."""
     assert concluded(judged(*said)) == ("plaintext", "clear_protocol", name)
-    turned = [("s" if side == "c" else "c", data) for side, data in said]
-    assert concluded(judged(*turned)) == ("plaintext", "clear_protocol", name)
+    assert concluded(judged(*turned(said))) == ("plaintext", "clear_protocol", name)
 
 
 UNDECIDED = {
@@ -125,8 +115,7 @@ def test_protocol_that_could_still_change_to_tls_is_plaintext_only_once_it_ended
 
 def test_closed_connection_with_a_hole_proves_no_clear_login():
     """What the client said in the hole may have been the request for TLS."""
-    client, server = streams([("server", GREETING)])
-    client.add(500, b"later", 5, 0, 1 << 20)
+    client, server = Stream(started=True, waiting=True, base=1), streams([("server", GREETING)])[1]
     assert concluded(judge_streams(client, server, ended=True)) == ("unknown", "cut", "mysql")
 
 
@@ -142,12 +131,40 @@ def shaken(tmp_path):
     return [("c" if side == "client" else "s", data) for side, data in connection.flights]
 
 
+STARTTLS = ldap(1, 0x77, b"\x80\x16" + b"1.3.6.1.4.1.1466.20037")
+INFO = b'INFO {"server_id":"N","version":"2.10","max_payload":1048576,"tls_required":true} \r\n'
+AMQP, AMQP_TLS, AMQP_SASL = b"AMQP\0\1\0\0", b"AMQP\2\1\0\0", b"AMQP\3\1\0\0"
+SASL_FRAME = struct.pack("!IBBH", 12, 2, 1, 0) + b"\0\x53\x41\x45"
+#: The part in clear of connections that change to TLS.
 PREFACES = {
     "mysql": [("s", GREETING), ("c", SSL_REQUEST)],
     "postgres": [("c", PG_SSL), ("s", b"S")],
+    "postgres after gss": [("c", PG_GSS), ("s", b"N"), ("c", PG_SSL), ("s", b"S")],
     "smtp": [("s", b"220 mx\r\n"), ("c", b"EHLO a\r\n"), ("s", b"250-mx\r\n250 STARTTLS\r\n"), ("c", b"STARTTLS\r\n"),
              ("s", b"220 go ahead\r\n")],
     "http": [("c", b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n"), ("s", b"HTTP/1.1 200 OK\r\n\r\n")],
+    # RFC 9051 section 6.2.1
+    "imap": [("s", b"* OK [CAPABILITY IMAP4rev2 STARTTLS] ready\r\n"), ("c", b"a1 CAPABILITY\r\n"),
+             ("s", b"* CAPABILITY IMAP4rev2 STARTTLS\r\na1 OK done\r\n"), ("c", b"a2 STARTTLS\r\n"),
+             ("s", b"a2 OK begin\r\n")],
+    # RFC 2595 section 4
+    "pop3": [("s", b"+OK ready\r\n"), ("c", b"CAPA\r\n"), ("s", b"+OK\r\nSTLS\r\n.\r\n"), ("c", b"STLS\r\n"),
+             ("s", b"+OK begin\r\n")],
+    # RFC 4217 section 12
+    "ftp": [("s", b"220 ready\r\n"), ("c", b"AUTH TLS\r\n"), ("s", b"234 go\r\n")],
+    # RFC 4511 section 4.14; a look at the root before it
+    "ldap": [("c", STARTTLS), ("s", ldap(1, 0x78, b"\x0a\1\0\4\0\4\0"))],
+    "ldap after a look at the root": [
+        ("c", ldap(1, 0x63, b"\4\0\x0a\1\0\x0a\1\0\2\1\0\2\1\0\1\1\0\x87\x0bobjectClass\x30\0")),
+        ("s", ldap(1, 0x64, b"\4\0\x30\0") + ldap(1, 0x65, b"\x0a\1\0\4\0\4\0")),
+        ("c", STARTTLS.replace(b"\2\1\1", b"\2\1\2")), ("s", ldap(2, 0x78, b"\x0a\1\0\4\0\4\0"))],
+    # IRCv3 tls
+    "irc": [("c", b"CAP LS 302\r\n"), ("s", b":irc.a CAP * LS :tls\r\n"), ("c", b"STARTTLS\r\n"),
+            ("s", b":irc.a 670 * :STARTTLS successful, proceed with TLS handshake\r\n")],
+    "nats": [("s", INFO)],
+    # AMQP 1.0 part 5.2; after SASL
+    "amqp": [("c", AMQP_TLS), ("s", AMQP_TLS)],
+    "amqp after sasl": [("c", AMQP_SASL + SASL_FRAME), ("s", AMQP_SASL + SASL_FRAME), ("c", AMQP_TLS), ("s", AMQP_TLS)],
 }  # fmt: skip
 
 
@@ -155,49 +172,25 @@ PREFACES = {
 def test_connection_that_changed_to_tls_is_judged_after_the_change(name, preface, shaken):
     """The part in clear asks for protection; what matters went under it."""
     facts = judged(*preface, *shaken)
-    assert concluded(facts) == ("tls", "tls_handshake", name)
+    assert concluded(facts) == ("tls", "tls_handshake", name.split()[0])
     assert (facts.tls_version, facts.tls_sni, facts.client_certificate) == ("TLSv1.2", SNI, "not_asked")
 
 
 @pytest.mark.parametrize("name", PREFACES)
 def test_change_to_tls_cut_anywhere_is_never_plaintext(name, shaken):
     """Wherever the capture of an upgraded connection stops, its payload was not shown to be in clear."""
-    said = [*PREFACES[name], *shaken]
-    total = sum(len(data) for _, data in said)
-    for end in [*range(0, 200), *range(200, total, 37)]:
-        kept, left = [], end
-        for side, data in said:
-            kept.append((side, data[:left]))
-            left = max(left - len(data), 0)
+    for kept in cuts([*PREFACES[name], *shaken]):
         assert judged(*kept, ended=False).transport != "plaintext"
-
-
-def datagrams(first, second=b""):
-    made = Stream(), Stream()
-    for stream, data in zip(made, (first, second), strict=True):
-        if data:
-            stream.add_datagram(data, 1 << 20)
-    return concluded(judge_datagrams(*made))
 
 
 def test_dns_over_udp_is_plaintext_by_its_bytes():
     """On any port; a header alone is not enough."""
-    assert datagrams(QUERY) == ("plaintext", "clear_protocol", "dns")
+    assert concluded(datagrams(QUERY)) == ("plaintext", "clear_protocol", "dns")
     row = only([(BEGIN, ethernet(ipv4(udp(40_000, 5_300, QUERY), protocol=17)))])
     assert (row["transport_seen"], row["app_protocol"], row["connection_state"]) == ("plaintext", "dns", None)
-    assert datagrams(QUERY[:12]) == ("unknown", "datagram", None)
+    assert concluded(datagrams(QUERY[:12])) == ("unknown", "datagram", None)
     for broken in (QUERY[:2] + b"\x7f" + QUERY[3:], QUERY[:3] + b"\x40" + QUERY[4:], QUERY[:-1] + b"\x09"):
-        assert datagrams(broken) == ("unknown", "datagram", None)
-
-
-QUIC = b"\xc3\0\0\0\1\x08" + b"d" * 8 + b"\0" + b"\x5a" * 1_180
-
-
-def test_quic_is_tls_once_it_was_answered():
-    """A long header of a version in use; a first packet that nobody answered protected nothing."""
-    assert datagrams(QUIC, QUIC) == ("tls", "quic", "quic")
-    assert datagrams(QUIC) == ("unknown", "quic", "quic")
-    assert datagrams(b"\xc3\x11\x22\x33\x44" + QUIC[5:]) == ("unknown", "datagram", None)
+        assert concluded(datagrams(broken)) == ("unknown", "datagram", None)
 
 
 @settings(max_examples=500, deadline=None)
@@ -255,7 +248,7 @@ def test_tls_that_begins_after_clear_bytes_is_no_mesh_mtls(name, version, tmp_pa
     alone = judged(*mutual(tmp_path, version))
     assert alone.basis in ("client_certificate", "istio_alpn")
     facts = judged(*PREFACES[name], *mutual(tmp_path, version))
-    assert concluded(facts) == ("tls", "tls_handshake", name)
+    assert concluded(facts) == ("tls", "tls_handshake", name.split()[0])
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=lambda v: v.name)

@@ -5,12 +5,13 @@ import ssl
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from readers.payload_support import cuts
 from readers.tls_support import CLIENT_URI, ISTIO, SERVER_URI, SNI, Connection, context, leaf, streams
 
 from vzflow.readers.payload import judge_streams
-from vzflow.readers.reassembly import Stream
+from vzflow.readers.stream import Stream
 
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 REQUEST, ANSWER = b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\nsome body"
@@ -236,8 +237,7 @@ def test_client_hello_without_an_answer_proves_nothing(connect):
     assert concluded(judge_streams(*streams(hello), ended=True)) == ("unknown", "tls_failed")
     facts = judge_streams(*streams(hello), ended=False)
     assert (concluded(facts), facts.tls_sni, facts.tls_version) == (("unknown", "tls_handshake"), SNI, None)
-    client, server = streams(hello)
-    server.add(9_000, b"later", 5, 0, 1 << 20)
+    client, server = streams(hello)[0], Stream(started=True, waiting=True, base=1)
     assert concluded(judge_streams(client, server, ended=True)) == ("unknown", "cut")
 
 
@@ -253,27 +253,6 @@ def test_segment_size_never_changes_the_facts(connect, version, size):
     """A real hello needs two segments or more; facts do not depend on where they are cut."""
     connection = connect(version)
     assert judged(connection, size=size) == judged(connection, size=16_000)
-
-
-def test_shuffled_and_repeated_segments_give_the_same_facts(connect):
-    """Taps and retransmissions reorder; sequence numbers put it right."""
-    flights = connect(V12).flights
-    whole = judge_streams(*streams(flights), ended=True)
-    sent = {"client": b"", "server": b""}
-    segments = []
-    for side, data in flights:
-        other = "server" if side == "client" else "client"
-        for at in range(0, len(data), 200):
-            segments.append((side, len(sent[side]) + at, data[at : at + 200], len(sent[other])))
-        sent[side] += data
-    shuffle = random.Random(5)
-    for _ in range(20):
-        made = {"client": Stream(), "server": Stream()}
-        for stream in made.values():
-            stream.open(99)
-        for side, at, data, ack in shuffle.sample(segments * 2, len(segments) * 2):
-            made[side].add(100 + at, data, len(data), 100 + ack, 1 << 20)
-        assert judge_streams(made["client"], made["server"], ended=True) == whole
 
 
 @pytest.mark.parametrize("version", [V12, V13])
@@ -296,11 +275,9 @@ def test_stream_cut_anywhere_is_never_plaintext_and_never_more_than_the_whole(co
 
 def test_records_from_the_middle_are_weak_tls():
     """Without a hello nothing says who authenticated; a chain of records is still encryption."""
-    client, server = Stream(), Stream()
-    data = record(23, 300) + record(23, 50)
-    client.add(5_000, data, len(data), 1, 1 << 20)
+    client, server = Stream(record(23, 300) + record(23, 50), base=5_000), Stream()
     assert concluded(judge_streams(client, server, ended=True)) == ("tls", "tls_midstream")
-    server.add(7_000, record(23, 9) + b"not a record", 26, 1, 1 << 20)
+    server = Stream(record(23, 9) + b"not a record", base=7_000)
     assert concluded(judge_streams(client, server, ended=True)) == ("unknown", "midstream")
 
 
@@ -349,3 +326,50 @@ def test_any_bytes_are_judged_without_error(head, tail):
     """First bytes come from the network."""
     facts = judge_streams(*streams([("client", head + tail), ("server", tail)]), ended=True)
     assert facts.transport in ("unknown", "tls", "plaintext")
+
+
+def damaged(chosen, flights):
+    """*flights* with some bytes changed, lost or repeated, and an end anywhere."""
+    made = []
+    for side, data in flights:
+        changed = bytearray(data)
+        for _ in range(chosen.randrange(4) if data else 0):
+            changed[chosen.randrange(len(changed))] = chosen.choice((0, 1, 2, 3, 11, 13, 15, 20, 21, 22, 23, 255))
+        if chosen.random() < 0.2:
+            at, size = chosen.randrange(len(changed) + 1), chosen.randrange(40)
+            changed[at : at + size] = changed[at : at + size] * chosen.randrange(3)
+        made.append((side, bytes(changed)))
+    if chosen.random() < 0.5:
+        side, data = made.pop(chosen.randrange(len(made)))
+        made.append((side, data[: chosen.randrange(len(data) + 1)]))
+    return made
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(kind=st.integers(0, 4), seed=st.integers(0, 1 << 64), ended=st.booleans())
+def test_damaged_tls_that_was_not_mutual_is_never_called_mutual_or_clear(not_mutual, kind, seed, ended):
+    """No change of bytes, order or end makes proof of what was not there."""
+    flights = damaged(random.Random(seed), not_mutual[kind])
+    facts = judge_streams(*streams(flights, 1_000), ended=ended)
+    assert facts.transport in ("tls", "unknown")
+
+
+@pytest.fixture
+def not_mutual(connect):
+    """Connections without a client certificate in clear: one-way, withheld, refused, resumed, TLS 1.3."""
+    resumed = connect(V12, session_of=connect(V12))
+    return [
+        connect(V12, shown=False, asks=ssl.CERT_NONE).flights,
+        connect(V12, shown=False, asks=ssl.CERT_OPTIONAL).flights,
+        connect(V12, shown=False).flights,
+        resumed.flights,
+        connect(V13).flights,
+    ]
+
+
+@pytest.mark.parametrize("kind", range(5))
+def test_tls_that_was_not_mutual_is_not_mutual_wherever_it_is_cut(not_mutual, kind):
+    """Truncating data never turns unknown into mtls."""
+    for kept in cuts(not_mutual[kind], step=23):
+        for ended in (False, True):
+            assert judge_streams(*streams(kept), ended=ended).transport in ("tls", "unknown")

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from vzflow.readers.reassembly import Stream
+from vzflow.readers.stream import LIMIT, Stream
 
 CLIENT_URI = "spiffe://cluster.local/ns/shop/sa/front"
 SERVER_URI = "spiffe://cluster.local/ns/shop/sa/orders"
@@ -117,18 +117,29 @@ class Connection:
         return self
 
 
+def in_order(segments, base, started=True, **known):
+    """A stream of one side's (bytes, acknowledgement number), which came in order."""
+    data, acks = b"", []
+    for part, ack in segments:
+        if len(data) < LIMIT:
+            data += part
+            if acks and acks[-1][1] == ack:
+                acks.pop()
+            acks.append((min(len(data), LIMIT), ack))
+            continue
+        known["beyond"] = True
+    known["beyond"] = known.get("beyond", False) or len(data) > LIMIT
+    return Stream(data[:LIMIT], started=started, base=base, acks=tuple(acks), **known)
+
+
 def streams(flights, size=1_400):
     """The two directions as a tap puts them together, in segments of *size* bytes with honest acknowledgements."""
-    made = {"client": Stream(), "server": Stream()}
-    base = {"client": ISN, "server": PEER_ISN}
+    base = {"client": (ISN + 1) & 0xFFFFFFFF, "server": PEER_ISN + 1}
+    said = {"client": [], "server": []}
     sent = {"client": 0, "server": 0}
-    for side, isn in base.items():
-        made[side].open(isn)
     for side, data in flights:
         other = "server" if side == "client" else "client"
-        for at in range(0, len(data), size):
-            part = data[at : at + size]
-            ack = (base[other] + 1 + sent[other]) & 0xFFFFFFFF
-            made[side].add((base[side] + 1 + sent[side]) & 0xFFFFFFFF, part, len(part), ack, 1 << 20)
-            sent[side] += len(part)
-    return made["client"], made["server"]
+        ack = (base[other] + sent[other]) & 0xFFFFFFFF
+        said[side] += [(data[at : at + size], ack) for at in range(0, len(data), size)]
+        sent[side] += len(data)
+    return in_order(said["client"], base["client"]), in_order(said["server"], base["server"])
