@@ -50,14 +50,15 @@ def test_no_extension_is_older_than_its_source(name):
 
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_has_an_interpreted_twin(name):
-    """Beside the module, which stays what it was; the twin holds the same public names."""
+    """Beside the module, which stays what it was; the twin holds every public name of it."""
     module, twin = import_module(name), interpreted(name)
     assert Path(twin.__file__).suffix == ".py"
     assert twin is not module
     assert import_module(name) is module
     assert twin.cython is _nocython
     hidden = {"cython", "annotations"}
-    assert public(twin) - hidden == public(module) - hidden
+    # Names declared as C's numbers are the source's alone.
+    assert public(module) - hidden <= public(twin) - hidden
 
 
 @needs_cython
@@ -140,21 +141,10 @@ def test_decorators_and_types_mean_nothing_interpreted(cython):
     assert cython.compiled is False
 
 
-# To be overwritten with the packet core's own: what the stand-in core adds up.
-
-
-@pytest.mark.parametrize("data", [b"", b"\x01", b"\x01\x02", bytes(range(256)) * 3 + b"\xff"])
-def test_both_twins_add_up_the_same(data):
-    """Bytes of any length."""
-    core, twin = import_module("vzflow.readers.packet_core"), interpreted("vzflow.readers.packet_core")
-    compiled, plain = core.Sum(2**64 - 1), twin.Sum(2**64 - 1)
-    assert compiled.add(data) == plain.add(data)
-    assert compiled.total == plain.total
-
-
-@compiler
-@pytest.mark.parametrize("at", [-1, 1, 2, 2**62])
-def test_a_read_out_of_place_is_an_error(at):
-    """Never a byte of somebody else's memory."""
-    with pytest.raises(IndexError):
-        import_module("vzflow.readers.packet_core").number(b"ab", at)
+@pytest.mark.parametrize(("begin", "end"), [(-1, 2), (0, 3), (2, 1), (0, 2**62), (2**62, 2**62)])
+def test_a_range_outside_its_buffer_is_an_error(begin, end):
+    """Never a byte of somebody else's memory, on either twin."""
+    for module in (import_module("vzflow.readers.packet_core"), interpreted("vzflow.readers.packet_core")):
+        core = module.Core(b"k" * 16, None, None, None, max_flows=4, payload_pool=512)
+        with pytest.raises((ValueError, IndexError)):
+            core.feed(b"ab", begin, end)
