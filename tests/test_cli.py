@@ -52,13 +52,15 @@ def process(*words, cwd=None, env=None, **more):
 
 def vzflow(*words, cwd=None, env=None):
     """Run the console script's function in this process, which takes a tenth of the time."""
-    out, said, before = io.StringIO(), io.StringIO(), signal.getsignal(signal.SIGINT)
+    out, said = io.StringIO(), io.StringIO()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with (
         patch.dict(os.environ, clean(env), clear=True), patch.object(sys, "argv", ["vzflow", *map(str, words)]),
         chdir(cwd or Path.cwd()), redirect_stdout(out), redirect_stderr(said), pytest.raises(SystemExit) as end,
     ):  # fmt: skip
         main()
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
     return SimpleNamespace(returncode=end.value.code or 0, stdout=out.getvalue(), stderr=said.getvalue())
 
 
@@ -749,7 +751,8 @@ def test_interrupt_that_a_library_made_an_error_of_exits_130(monkeypatch, capsys
     monkeypatch.setattr(cli, "app", translated)
     with pytest.raises(SystemExit) as end:
         main()
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
     assert (end.value.code, capsys.readouterr().err) == (130, "vzflow: query: interrupted. Run it again\n")
 
 

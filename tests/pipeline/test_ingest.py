@@ -27,8 +27,8 @@ from pipeline.pipeline_support import (
 )
 
 from vzflow.flow.errors import ServiceUnavailable, UnreadableInput, UsageProblem
-from vzflow.pipeline import ingest as module
 from vzflow.pipeline.ingest import IngestResult, InputResult, gravest, ingest
+from vzflow.pipeline.judge import Judge
 from vzflow.store.lake import Lake
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "samples"
@@ -466,7 +466,14 @@ def test_progress_is_told_to_the_end(store, tmp_path):
     seen = []
     stored([log], store, progress=lambda *told: seen.append(told))
     size = Path(log).stat().st_size
-    assert seen[-1] == (log, size, size)
+    last = seen[-1][0]
+    assert (last.name, last.done, last.total, last.records, last.unit) == (
+        log,
+        size + size // 16,
+        size + size // 16,
+        50,
+        "lines",
+    )
 
 
 # Exit codes.
@@ -507,6 +514,6 @@ def test_busy_store_is_told_of_and_what_was_stored_stays(store, tmp_path, monkey
     def refuse(*_, **__):
         raise ServiceUnavailable("busy", at="store", do="Wait")
 
-    monkeypatch.setattr(module.Judge, "refresh", refuse)
+    monkeypatch.setattr(Judge, "refresh", refuse)
     result = ingest([put(tmp_path / "a.log", envoy_log(0, 3))], store)
     assert (fates(result), result.exit_code(strict=False), len(recorded(store))) == (["stored"], 5, 3)
