@@ -20,8 +20,8 @@ from vzflow.flow.errors import UsageProblem, VzflowError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from vzflow.pipeline.ingest import InputResult, Progress, Told
     from vzflow.pipeline.judge import Asked, Judge
+    from vzflow.pipeline.one_input import InputResult, Progress, Told
 
 # Rich costs a tenth of a second at start and draws boxes that scripts cannot read; the plain help says the same.
 app = typer.Typer(

@@ -27,8 +27,9 @@ from pipeline.pipeline_support import (
 )
 
 from vzflow.flow.errors import ServiceUnavailable, UnreadableInput, UsageProblem
-from vzflow.pipeline.ingest import IngestResult, InputResult, gravest, ingest
+from vzflow.pipeline.ingest import IngestResult, gravest, ingest
 from vzflow.pipeline.judge import Judge
+from vzflow.pipeline.one_input import InputResult
 from vzflow.store.lake import Lake
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "samples"

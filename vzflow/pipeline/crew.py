@@ -20,8 +20,8 @@ from types import TracebackType
 from typing import Any
 
 from vzflow.flow.errors import Place, VzflowError
-from vzflow.pipeline.ingest import InputResult, Progress, Told, read_one
 from vzflow.pipeline.inputs import How
+from vzflow.pipeline.one_input import InputResult, Progress, Told, read_one
 from vzflow.store.lake import Lake
 
 #: Seconds between looks at how far the others are.
