@@ -23,7 +23,7 @@ from pipeline.pipeline_support import SAMPLES, calico_line, capture, data_files,
 from typer.main import get_command
 
 from vzflow import cli
-from vzflow.__main__ import main
+from vzflow.cli import main
 from vzflow.flow.errors import VzflowError
 from vzflow.store.lake import Lake
 

@@ -74,11 +74,12 @@ class Ahead(io.RawIOBase):
         return bytes(self._held[:size])
 
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - the buffer protocol has no name in 3.11
+        view = memoryview(buffer)
         if self._held:
-            count = min(len(buffer), len(self._held))
-            buffer[:count], self._held = self._held[:count], self._held[count:]
+            count = min(len(view), len(self._held))
+            view[:count], self._held = self._held[:count], self._held[count:]
         else:
-            count = self._inner.readinto(buffer)
+            count = self._inner.readinto(view)
         self.taken += count
         return count
 

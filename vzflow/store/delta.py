@@ -133,7 +133,9 @@ class DeltaFolder:
         if delta is None:
             return []
         with self._translated(Path(delta.table_uri).name):
-            entries: list[dict[str, Any]] = pa.table(delta.get_add_actions(flatten=True)).to_pylist()
+            # Not pa.table: it imports pandas, to see whether this is a DataFrame.
+            found = pa.RecordBatchReader.from_stream(delta.get_add_actions(flatten=True)).read_all()
+            entries: list[dict[str, Any]] = found.to_pylist()
         return entries
 
     def _files(self, table: str, delta: DeltaTable | None) -> list[tuple[str, dict[str, Any]]]:
