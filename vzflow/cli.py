@@ -342,17 +342,17 @@ def main() -> None:
         code = 2
     except VzflowError as error:
         _say(str(error))
-        code = 128 + interrupted[0] if interrupted else error.exit_code
+        code = error.exit_code
     except KeyboardInterrupt:
-        code = 128 + (interrupted or [signal.SIGINT])[0]
+        code = 130
     except Exception as error:
         if os.environ.get("VZFLOW_TRACEBACK"):
             raise
-        code = 128 + interrupted[0] if interrupted else 70
+        code = 70
         if not interrupted:
             said = str(error).strip().splitlines() or [""]
             _say(f"internal error: {type(error).__name__}: {said[0]}. Set VZFLOW_TRACEBACK=1 to see where.")
-    sys.exit(code)
+    sys.exit(128 + interrupted[0] if interrupted else code)
 
 
 # -- below: what the commands share ------------------------------------------------------------------------------------

@@ -46,11 +46,11 @@ class Crew:
     """
     Processes that wait for inputs to read. Leaving it ends them.
 
-    They are copies of this process if it has one thread only, which starts them at once; else new ones.
+    They are copies of this process where that can be, which takes no time; else new ones, which import everything.
     """
 
     def __init__(self, size: int, store: str, how: How) -> None:
-        context: Any = get_context("fork" if _threads() == 1 else "spawn")
+        context: Any = get_context("fork" if _copyable() else "spawn")
         #: For each: work done, work in all, records, whether they are lines.
         self._board = context.RawArray("q", 4 * size)
         self._how = how
@@ -146,12 +146,14 @@ def _death(name: str, code: int) -> VzflowError:
     return VzflowError(f"the process that read it {how}", at=Place(name), do="Ingest it again.")
 
 
-def _threads() -> int:
-    """Return how many threads this process has, those of libraries included; 0 where nobody can say."""
+def _copyable() -> bool:
+    """Whether a copy of this process would work: it has no thread that a copy would miss."""
     try:
-        return sum(1 for _ in Path("/proc/self/task").iterdir())
+        names = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
     except OSError:
-        return 0
+        return False
+    # jemalloc, which comes with pyarrow and deltalake, stops its own threads for a fork and starts them again.
+    return len([name for name in names if name != "jemalloc_bg_thd"]) == 1
 
 
 # -- below: what the processes do --------------------------------------------------------------------------------------
