@@ -196,7 +196,7 @@ def test_truncated_gzip_gives_all_that_can_be_unpacked(cut, size):
         (lambda p: p.touch(), "empty"),
         (lambda p: p.write_bytes(b"\x00" * 100), "not of a known format"),
         (lambda p: p.write_bytes(gzip.compress(b"")), "empty"),
-        (lambda p: p.write_bytes(b"\x1f\x8bgarbage"), "empty"),
+        (lambda p: p.write_bytes(b"\x1f\x8bgarbage"), "damaged from its beginning"),
         (lambda p: p.symlink_to("/dev/null"), "not a file"),
         (lambda p: p.symlink_to(p), "symbolic links"),
     ],

@@ -141,7 +141,11 @@ def format_of(opened: Opened, how: How) -> Format:
     Raises:
         UnreadableInput: It is of no known format.
     """
-    return sniff(opened.head, opened.name, how.form)
+    head = opened.head
+    if not head and opened.plain.damaged:
+        what = "the compressed stream is damaged from its beginning"
+        raise UnreadableInput(what, at=Place(opened.name), do="Copy it again from where it is whole.")
+    return sniff(head, opened.name, how.form)
 
 
 def begins(opened: Opened, how: How) -> str:
