@@ -87,16 +87,16 @@ def cli_page() -> str:
     parts = [
         "# Commands\n\nData goes to stdout, talk and progress to stderr. Times are UTC.\n\n"
         "Exit codes: 0 done; 1 findings with `--fail-on`; 2 usage or configuration; 3 an input or the store "
-        "unreadable; 4 finished but incomplete; 5 an outside service not available; 70 internal error; 130 and 143 after an "
-        "interrupt (SIGINT, SIGTERM).\n"
+        "unreadable; 4 finished but incomplete; 5 an outside service not available; 70 internal error; 130 and 143 "
+        "after an interrupt (SIGINT, SIGTERM).\n"
     ]
     parts += list(_commands("vzflow", command))
     formats = "".join(f"- `{f.name}`: {f.says}\n" for f in FORMATS.values())
     return (
         "".join(parts) + f"\n## Input formats\n\nTold apart by content, never by name.\n\n{formats}\n"
         "Any of them may be compressed with gzip, zstd, lz4 or bzip2, also twice, and may come from a pipe: `-` is "
-        "standard input. A pipe is read once; a log from a pipe waits in the folder of the store, without a name, until "
-        "it was looked at. Patterns that no shell has expanded are expanded. Captures of other programs are refused by "
+        "standard input. A pipe is read once; a log from a pipe waits in the folder of the store, without a name, "
+        "until it was looked at. Patterns that no shell has expanded are expanded. Captures of other programs are refused by "
         "name.\n\n"
         "Files that begin alike are read one after the other, all others as `--jobs` says. It is 1 unless you ask for "
         "more: each process takes memory of its own, and a job on a cluster is given so much and no more.\n"

@@ -140,16 +140,17 @@ class _Watch:
         self._tell(self._looked + self._opened.plain.position)
 
     def end(self) -> None:
-        self._tell(None)
+        self._tell(self._looked + self._opened.plain.position if self._total is None else self._total)
 
-    def _tell(self, done: int | None) -> None:
-        total = (
-            None if self._opened.size is None else self._opened.size + self._opened.size // _LOOK * bool(self._looked)
-        )
-        shown = self._looked + self._opened.plain.position if done is None and total is None else done
-        self._progress(
-            Told(self._opened.name, total or 0 if shown is None else shown, total, self._tally.read, self._unit)
-        )
+    @property
+    def _total(self) -> int | None:
+        size = self._opened.size
+        return None if size is None else size + (size // _LOOK if self._looked else 0)
+
+    def _tell(self, done: int) -> None:
+        total = self._total
+        done = done if total is None else min(done, total)  # a file may grow while it is read
+        self._progress(Told(self._opened.name, done, total, self._tally.read, self._unit))
 
 
 def _read(opened: Opened, lake: Lake, how: How, progress: Progress | None) -> InputResult:
