@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -32,6 +33,8 @@ def _be_light() -> None:
     """Keep libraries from doing what no command needs. For this process only: programs that use the library decide."""
     # numpy starts a thread for each core, which waits in a loop; nothing here multiplies matrices.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Rows and facts are many small objects without cycles: looking for some among them finds nothing.
+    gc.set_threshold(200_000, 20, 100)
     # pyarrow imports pandas, if it is there, with the first array that is made: a third of the time of a small ingest.
     sys.meta_path.insert(0, _WithoutPandas())
 

@@ -44,8 +44,10 @@ COMPILED = bool(cython.compiled)
 
 #: Microseconds without a packet that end a flow. No active limit (design section 3).
 IDLE = 120_000_000
-#: Flows in the table. When it is full, rows of idle ones are written out, then those silent for longest make room.
+#: Flows in the table, at most and to begin with: it grows while more than half of them are busy, so that what is used
+#: stays in the processor's cache. Idle ones are kept for their initiators until their place is needed.
 MAX_FLOWS = 500_000
+FIRST_FLOWS = 1 << 16
 #: Bytes of first payload held for all flows together; what does not fit is `unknown`, basis `pool_full`.
 PAYLOAD_POOL = 64 << 20
 #: Interfaces of one section that are remembered.
@@ -313,7 +315,9 @@ class Core:
     table: Word[::1]
     mask: Word
     used: Int
+    finished: Int
     max_flows: Int
+    room: Int
     now: Int
     key0: Word
     key1: Word
@@ -359,9 +363,6 @@ class Core:
     ) -> None:
         if max_flows < 4:
             raise ValueError("a flow table needs room for four flows")
-        size = 8
-        while size < 2 * max_flows:
-            size *= 2
         self.buf = b""
         self.big = False
         self.link = -1
@@ -405,10 +406,10 @@ class Core:
         self.copies_possible = False
         self.keys = _zeros(KEY_WORDS * max_flows, "Q")
         self.flows = _zeros(FLOW_WORDS * max_flows, "q")
-        self.table = _zeros(size, "Q")
-        self.mask = size - 1
-        self.used = 0
         self.max_flows = max_flows
+        self._set_room(min(max_flows, FIRST_FLOWS))
+        self.used = 0
+        self.finished = 0
         self.now = 0
         self.key0 = int.from_bytes(key[:8], "little")
         self.key1 = int.from_bytes(key[8:16], "little")
@@ -1322,7 +1323,7 @@ class Core:
                 self._emit(slot)
                 self._renew(slot, record, side, True)
         else:
-            if self.used + 2 > self.max_flows:
+            if self.used + 2 > self.room:
                 self._make_room()
                 slot = self._find(k0, k1, k2, k3, k4, hash_)  # finds the place for it again
             slot = self._insert(k0, k1, k2, k3, k4, hash_)
@@ -1437,7 +1438,7 @@ class Core:
     def _alias(self, k0: Word, k1: Word, k2: Word, k3: Word, k4: Word, hash_: Word, target: Int) -> cython.int:
         """From now on, packets under this key are packets of the flow *target*, seen on another leg of their way."""
         slot: Int
-        if self.used + 2 > self.max_flows:
+        if self.used + 2 > self.room:
             return 0
         slot = self._insert(k0, k1, k2, k3, k4, hash_)
         self._clear(slot, 0, 0)
@@ -1812,34 +1813,62 @@ class Core:
                 self.spare_facts.append(-1 - index)
         self.rows = 0
 
-    def finish(self) -> None:
-        """Put out the rows of all flows that are left; nothing can be fed afterwards."""
+    def finish(self) -> bool:
+        """
+        Put out the rows of flows that are left, as many as there is place for; nothing can be fed afterwards.
+
+        Returns:
+            Whether some are left still: call it again.
+        """
         slot: Int
-        for slot in range(self.used):
+        while self.finished < self.used and self.rows < OUT_ROWS:
+            slot = self.finished
             if self.flows[slot * FLOW_WORDS + FLAGS] & LIVE:
                 self._emit(slot)
-        self.used = 0
+            self.finished += 1
         if self.rows:
             self.flush()
+        return self.finished < self.used
+
+    def _set_room(self, room: int) -> None:
+        """Have a table for *room* flows, empty: at most half full, so that a search is short."""
+        size = 8
+        while size < 2 * room:
+            size *= 2
+        self.room = room
+        self.mask = size - 1
+        self.table = _zeros(size, "Q")
 
     @cython.cfunc
     @cython.exceptval(-9, check=False)
     def _make_room(self) -> cython.int:
-        """Put out idle flows, keeping their initiators; then let those silent for longest go, a quarter of all."""
+        """
+        Put out idle flows, keeping their initiators, and make room for others.
+
+        Where most flows are idle, a quarter of all that was silent for longest is forgotten; else the table grows; and
+        when it may not, that quarter is put out.
+        """
         slot: Int
         kept: Int = 0
-        limit: Int
+        busy: Int = 0
+        limit: Int = -1
         f: Int
         i: Int
         place: Word
         for slot in range(self.used):
             f = slot * FLOW_WORDS
-            if self.flows[f + FLAGS] & LIVE and self.now - self.flows[f + TOUCHED] > self.idle:
-                self._emit(slot)
+            if self.flows[f + FLAGS] & LIVE:
+                if self.now - self.flows[f + TOUCHED] > self.idle:
+                    self._emit(slot)
+                else:
+                    busy += 1
             self.times[slot] = self.flows[f + TOUCHED]
-        limit = self._quantile(self.used, max(1, self.max_flows // 4))
-        for place in range(self.mask + 1):
-            self.table[place] = 0
+        if 2 * busy > self.room and self.room < self.max_flows:
+            self._set_room(min(2 * self.room, self.max_flows))
+        else:
+            limit = self._quantile(self.used, max(1, self.room // 4))
+            for place in range(self.mask + 1):
+                self.table[place] = 0
         for slot in range(self.used):
             f = slot * FLOW_WORDS
             if self.flows[f + FLAGS] & ALIAS:

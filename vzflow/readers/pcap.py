@@ -150,9 +150,11 @@ class Capture:
             self._tally.stop(self._tally.read + 1, damage.reason, damage.detail, damage.raw)
         for record, _, packet in self._fragments.left():
             self._lone(record, packet)
-        self._core.finish()
+        more = True
+        while more:
+            more = self._core.finish()
+            yield from self._take()
         self._note()
-        yield from self._take()
 
     def _opened(self) -> Iterator[None]:
         """Read the file header, the same size in both formats, and return what reads the rest."""
