@@ -48,7 +48,8 @@ IDLE = 120_000_000
 #: stays in the processor's cache. Idle ones are kept for their initiators until their place is needed.
 MAX_FLOWS = 500_000
 FIRST_FLOWS = 1 << 16
-#: Bytes of first payload held for all flows together; what does not fit is `unknown`, basis `pool_full`.
+#: Bytes of first payload held for all flows together; what does not fit is `unknown`, basis `pool_full`. As many bytes
+#: of names that payload spelled are held too: then rows are written out.
 PAYLOAD_POOL = 64 << 20
 #: Interfaces of one section that are remembered.
 MAX_INTERFACES = 1 << 16
@@ -167,8 +168,9 @@ _FIXED = (
     unknown(TransportBasis.CUT),
 )
 _AS_DATAGRAM, _AS_SILENT, _AS_MIDSTREAM, _AS_CUT = 1, 2, 3, 4
-#: Different facts that are held once for all flows.
-MAX_SHARED_FACTS = 65_536
+#: Different facts that are held once for all flows, and never let go: how many, and how long their names may be. Then
+#: what each of the others takes besides its names.
+MAX_SHARED_FACTS, SHARED_NAMES, OWN_FACTS = 65_536, 512, 256
 #: What a judgement of incomplete bytes may say; with a full pool, the pool is the reason.
 _INCOMPLETE = (
     TransportBasis.CUT, TransportBasis.UNRECOGNISED, TransportBasis.MIDSTREAM, TransportBasis.TLS_HANDSHAKE,
@@ -330,6 +332,9 @@ class Core:
     facts: list
     fact_numbers: dict
     own_facts: list
+    own_bytes: Int
+    row_bytes: Int
+    own_max: Int
     spare_facts: list
     times: Int[::1]
 
@@ -421,6 +426,9 @@ class Core:
         self.facts = [None, *_FIXED]
         self.fact_numbers = {}
         self.own_facts = []
+        self.own_bytes = 0
+        self.row_bytes = 0
+        self.own_max = payload_pool
         self.spare_facts = []
         self.times = _zeros(max_flows, "q")
         chunks = max(1, payload_pool // CHUNK)
@@ -1196,7 +1204,7 @@ class Core:
         number = self.via_ids.get(name)
         if number is None:
             number = len(self.vias)
-            if number > 0xFFFF:
+            if number >= 0xFFFF and name != "...":
                 # Nobody runs so many networks; who forges them shares one row, which says so.
                 return self._via_number("...")
             self.vias.append(name)
@@ -1381,6 +1389,17 @@ class Core:
             and self._closed(f)
         ):  # fmt: skip
             self._settle(slot)
+        if self.own_bytes - self.row_bytes > self.own_max // 2:
+            self._let_go()
+
+    @cython.cfunc
+    @cython.exceptval(-9, check=False)
+    def _let_go(self) -> cython.int:
+        """Put out the flows whose names no others share: payload may spell long ones, and other ones for each flow."""
+        slot: Int
+        for slot in range(self.used):
+            if self.flows[slot * FLOW_WORDS + FLAGS] & LIVE and self.flows[slot * FLOW_WORDS + FACTS] < 0:
+                self._emit(slot)
 
     @cython.cfunc
     @cython.inline
@@ -1650,8 +1669,10 @@ class Core:
         tunnel: cython.bint
         if self.flows[f + FACTS] == 0:
             self._conclude(slot)
-        if self.rows >= OUT_ROWS:
+        if self.rows >= OUT_ROWS or self.row_bytes > self.own_max // 2:
             self.flush()
+        if self.flows[f + FACTS] < 0:
+            self.row_bytes += _names(self._facts(self.flows[f + FACTS])) + OWN_FACTS
         opener = self._opener_of(slot)
         flags = self.flows[f + FLAGS] & ~(OPENER_SIDE | 3 << BASIS_SHIFT) | opener | OPENER_KNOWN
         self.flows[f + FLAGS] = flags & ~LIVE
@@ -1754,13 +1775,17 @@ class Core:
     @cython.cfunc
     @cython.exceptval(-9, check=False)
     def _note_facts(self, f: Int, facts: object) -> cython.int:
+        names: Int = 0
         index = self.fact_numbers.get(facts)
-        if index is None and len(self.fact_numbers) < MAX_SHARED_FACTS:
+        if index is None:
+            names = _names(facts)
+        if index is None and names <= SHARED_NAMES and len(self.fact_numbers) < MAX_SHARED_FACTS:
             index = len(self.facts)
             self.facts.append(facts)
             self.fact_numbers[facts] = index
         elif index is None:
-            # Too many different ones: this one is kept until its row is taken.
+            # Too many different ones, or too long: this one is kept until its row is taken.
+            self.own_bytes += names + OWN_FACTS
             if self.spare_facts:
                 index = self.spare_facts.pop()
                 self.own_facts[index] = facts
@@ -1811,6 +1836,8 @@ class Core:
             if index < 0:
                 self.own_facts[-1 - index] = None
                 self.spare_facts.append(-1 - index)
+        self.own_bytes -= self.row_bytes
+        self.row_bytes = 0
         self.rows = 0
 
     def finish(self) -> bool:
@@ -2251,6 +2278,8 @@ class Core:
         f: Int
         held: Int = 0
         limit: Int
+        chunks: Int
+        streams: Int
         for slot in range(self.used):
             f = slot * FLOW_WORDS
             if self.flows[f + STREAMS] == 0 or slot == current:
@@ -2260,7 +2289,10 @@ class Core:
             else:
                 self.times[held] = self.flows[f + TOUCHED]
                 held += 1
-        if self.chunks_free > self.chunks_max // 4 or held == 0:
+        # Where the capture cut all payload, there are as many streams as there may be, and no chunk is used.
+        chunks = self.chunks_max - self.chunks_used + self.chunks_free
+        streams = self.chunks_max - self.streams_used + self.streams_free
+        if min(chunks, streams) > self.chunks_max // 4 or held == 0:
             return 0
         limit = self._quantile(held, (held + 1) // 2)
         for slot in range(self.used):
@@ -2331,6 +2363,12 @@ class Core:
         for i in range(1, COPY_PLACES):
             self.seen[e + 9 + i] = 0
         return -1
+
+
+def _names(facts: Facts) -> int:
+    """Return how long the names are that payload spelled."""
+    one, other = facts.principals
+    return sum(len(name) for name in (facts.app_protocol, facts.tls_sni, facts.tls_alpn, one, other) if name)
 
 
 def _address(text: str) -> int:
