@@ -36,8 +36,8 @@ from vzflow.readers.stream import DATAGRAM_LIMIT, LIMIT, Stream
 
 #: (record, time or None, link type, bytes, original length, on a loopback device)
 Slow = Callable[[int, "int | None", int, bytes, int, bool], None]
-#: (record, reason, detail, bytes)
-Rejected = Callable[[int, RejectReason, str, bytes], None]
+#: (record, reason, detail, bytes) -> whether another one of this reason would be kept
+Rejected = Callable[[int, RejectReason, str, bytes], bool]
 
 #: Whether this file runs as machine code.
 COMPILED = bool(cython.compiled)
@@ -89,6 +89,7 @@ cython.declare(
     TCP=Int, UDP=Int, ICMP=Int, ICMPV6=Int, SCTP=Int,
     GRE=Int, ESP=Int, AH=Int, ETHERIP=Int, L2TP=Int,
     MPLS=Int, FIN=Int, SYN=Int, RST=Int, ACK=Int,
+    CUT_PACKET=cython.int, BAD_PACKET=cython.int, BAD_RECORD=cython.int,
     DECODED=cython.int, SKIP_ARP=cython.int, SKIP_NOT_IP=cython.int, REJECT=cython.int, SLOW=cython.int,
     ETHERNET=cython.int, NULL=cython.int, PPP=cython.int, LOOP=cython.int, SLL=cython.int, NFLOG=cython.int,
     SLL2=cython.int, ARPHRD_LOOPBACK=Int, NFLOG_PAYLOAD=Int, IPIP=Int,
@@ -219,7 +220,9 @@ EPHEMERAL = 32_768
 
 _NAMES = {TCP: "tcp", UDP: "udp", SCTP: "sctp", ICMP: "icmp", ICMPV6: "icmpv6"}
 _NUMBERS = {name: number for number, name in _NAMES.items()}
-_REJECTS = {True: RejectReason.TRUNCATED_PACKET, False: RejectReason.MALFORMED_PACKET}
+# Why a packet is rejected here.
+CUT_PACKET, BAD_PACKET, BAD_RECORD = 0, 1, 2
+_REJECTS = (RejectReason.TRUNCATED_PACKET, RejectReason.MALFORMED_PACKET, RejectReason.BAD_RECORD)
 
 
 def protocol_name(number: int) -> str:
@@ -244,7 +247,7 @@ class Core:
     Args:
         key: 16 bytes that nobody who writes packets knows: they key the hash of the flow table.
         slow: Called with (record, time or None, link type, bytes, length, loopback) for what is not decoded here.
-        reject: Called with (record, reason, detail, bytes).
+        reject: Called with (record, reason, detail, bytes); once it returned false, more of that reason are only counted.
         flush: Called when rows have to be taken, which it ends with `taken`.
         max_flows, payload_pool: See the constants.
         vxlan_ports: UDP ports that carry VXLAN.
@@ -307,7 +310,10 @@ class Core:
     last_via: Int
     vias: list
     via_ids: dict
+    failed: cython.int
     failure: object
+    unkept: cython.uchar[::1]
+    more: Int[::1]
     place: Word
     copies_possible: cython.bint
 
@@ -406,7 +412,10 @@ class Core:
         self.last_via = 0
         self.vias = [None]
         self.via_ids = {None: 0}
+        self.failed = 0
         self.failure = None
+        self.unkept = bytearray(len(_REJECTS))
+        self.more = _zeros(len(_REJECTS), "q")
         self.place = 0
         self.copies_possible = False
         self.keys = _zeros(KEY_WORDS * max_flows, "Q")
@@ -499,6 +508,13 @@ class Core:
     def counts(self) -> tuple[int, int, int, int]:
         """Packets so far: read, counted in flows, ARP, and of other protocols than IP."""
         return self.read, self.in_flows, self.arps, self.not_ip
+
+    def take_more(self) -> list[tuple[RejectReason, int]]:
+        """Return, and forget, how many packets were rejected of which nothing was told, by reason."""
+        found = [(reason, self.more[i]) for i, reason in enumerate(_REJECTS) if self.more[i]]
+        for i in range(len(_REJECTS)):
+            self.more[i] = 0
+        return found
 
     @property
     def row_memory(self) -> tuple[memoryview, memoryview]:
@@ -603,8 +619,7 @@ class Core:
         link: cython.int
         i: Int
         if data > end:
-            self._fault(at, end, f"a packet block of {end - at} bytes")
-            return 0
+            return self._fault(at, end, -1, 0)
         if kind == 3:
             length = self._u32(at)
             captured = length
@@ -615,15 +630,13 @@ class Core:
             captured = self._u32(at + 12)
             length = self._u32(at + 16)
         if number >= len(self.exact):
-            self._fault(at, end, f"interface {number} is not described")
-            return 0
+            return self._fault(at, end, number, -1)
         i = 4 * number
         link = self.described[i]
         if kind == 3 and 0 < self.described[i + 1] < captured:
             captured = self.described[i + 1]
         if captured > end - data or captured > self.max_packet:
-            self._fault(at, end, f"{captured} bytes captured in a block of {end - at}")
-            return 0
+            return self._fault(at, end, number, captured)
         if high >= 0:
             if self.described[i + 2] > 0 and high < HALF32:
                 time = (high << 32 | low) // self.described[i + 2]
@@ -652,8 +665,26 @@ class Core:
 
     @cython.cfunc
     @cython.exceptval(-9, check=False)
-    def _fault(self, at: Int, end: Int, detail: object) -> cython.int:
-        self.reject(self.read, RejectReason.BAD_RECORD, detail, bytes(self.buf[at:end]))
+    def _fault(self, at: Int, end: Int, number: Int, captured: Int) -> cython.int:
+        """A packet block contradicts itself: it is too short, its interface is not described, or holds fewer bytes."""
+        detail = None
+        if self.unkept[BAD_RECORD] == 0:
+            if number < 0:
+                detail = f"a packet block of {end - at} bytes"
+            elif captured < 0:
+                detail = f"interface {number} is not described"
+            else:
+                detail = f"{captured} bytes captured in a block of {end - at}"
+        return self._rejected(BAD_RECORD, detail, at, end)
+
+    @cython.cfunc
+    @cython.exceptval(-9, check=False)
+    def _rejected(self, reason: cython.int, detail: object, at: Int, end: Int) -> cython.int:
+        """Reject the packet being read; where nothing of it would be kept, nothing is made for it."""
+        if self.unkept[reason] != 0:
+            self.more[reason] += 1
+        elif not self.reject(self.read, _REJECTS[reason], detail, bytes(self.buf[at:end])):
+            self.unkept[reason] = 1
 
     # ------------------------------------------------------------------------------------------------ bytes
 
@@ -747,22 +778,23 @@ class Core:
         elif found == SKIP_NOT_IP:
             self.not_ip += 1
         else:
-            reason, detail = self.failure
-            self.reject(record, reason, detail, bytes(self.buf[p : min(e, p + 512)]))
+            self._rejected(self.failed, self.failure, p, min(e, p + 512))
         self.place = place
 
     @cython.cfunc
     @cython.exceptval(-9, check=False)
     def _short(self, p: Int, e: Int, far: Int, header: object) -> cython.int:
         """*header* is not whole: the capture cut it, or the packet itself ends too early."""
-        cut = max(e - p, 0) < max(far - p, 0)
-        self.failure = (_REJECTS[cut], f"{'cut' if cut else 'ends'} inside the {header}")
+        self.failed = CUT_PACKET if max(e - p, 0) < max(far - p, 0) else BAD_PACKET
+        if self.unkept[self.failed] == 0:
+            self.failure = f"{'cut' if self.failed == CUT_PACKET else 'ends'} inside the {header}"
         return REJECT
 
     @cython.cfunc
     @cython.exceptval(-9, check=False)
     def _malformed(self, detail: object) -> cython.int:
-        self.failure = (RejectReason.MALFORMED_PACKET, detail)
+        self.failed = BAD_PACKET
+        self.failure = detail
         return REJECT
 
     @cython.cfunc

@@ -124,7 +124,7 @@ class Capture:
         self._core = core.Core(
             os.urandom(16),
             self._slow,
-            tally.reject,
+            self._reject,
             self._flush,
             vxlan_ports=self._vxlan_ports,
             all_slow=all_slow,
@@ -271,6 +271,11 @@ class Capture:
         for late, _, part in lost:
             self._lone(late, part)
 
+    def _reject(self, record: int, reason: RejectReason, detail: str, raw: bytes) -> bool:
+        """Note a packet that the core could not read; return whether another one of this reason would be kept."""
+        self._tally.reject(record, reason, detail, raw)
+        return self._tally.room_for(reason)
+
     def _lone(self, record: int, packet: Any) -> None:  # noqa: ANN401
         detail = f"{packet.key.protocol} {packet.key.ip} > {packet.key.peer_ip}, {packet.length} bytes"
         self._tally.reject(record, RejectReason.LONE_FRAGMENT, detail)
@@ -286,6 +291,8 @@ class Capture:
         for reason, count in ((SkipReason.ARP, arps), (SkipReason.NOT_IP, not_ip)):
             if count:
                 self._tally.skipped[reason] += count
+        for why, count in self._core.take_more():
+            self._tally.reject_more(why, count)
 
     def _flush(self) -> None:
         from vzflow.readers.packet_rows import batch_of
