@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from ipaddress import ip_address
+from typing import Any
 
 import numpy as np
 
@@ -247,7 +248,7 @@ class Core:
     Args:
         key: 16 bytes that nobody who writes packets knows: they key the hash of the flow table.
         slow: Called with (record, time or None, link type, bytes, length, loopback) for what is not decoded here.
-        reject: Called with (record, reason, detail, bytes); once it returned false, more of that reason are only counted.
+        reject: Called with (record, reason, detail, bytes); once it returned false, that reason is only counted.
         flush: Called when rows have to be taken, which it ends with `taken`.
         max_flows, payload_pool: See the constants.
         vxlan_ports: UDP ports that carry VXLAN.
@@ -2397,7 +2398,7 @@ class Core:
         return -1
 
 
-def _names(facts: Facts) -> int:
+def _names(facts: Any) -> int:  # noqa: ANN401 - Facts, which a function of C cannot say
     """Return how long the names are that payload spelled."""
     one, other = facts.principals
     return sum(len(name) for name in (facts.app_protocol, facts.tls_sni, facts.tls_alpn, one, other) if name)

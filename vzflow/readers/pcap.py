@@ -135,7 +135,14 @@ class Capture:
         self._ready: list[pa.RecordBatch] = []
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the flows; errors as `read`."""
+        """Yield the flows; errors as `read`. Can be called once."""
+        try:
+            yield from self._batches()
+        finally:
+            # The core holds this object too: its tables would stay until Python looks for such circles.
+            del self._core
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
         try:
             where = self._opened()
         except _Damage as damage:
