@@ -434,3 +434,28 @@ def test_a_pipe_that_dribbles_is_read_like_a_file(most):
             found = told(data, stream)
         writer.join()
         assert found == told(data)
+
+
+def test_standard_input_that_was_set_not_to_wait_is_waited_for():
+    """Node and others leave their pipes so: nothing yet is neither an error nor the end."""
+    code = """
+        import sys
+        from vzflow.pipeline.unpacked import open_input
+        from vzflow.readers import pcap
+        from vzflow.readers.base import Context, Tally
+
+        print(sum(batch.num_rows for batch in pcap.read(open_input("-").plain, Context("-", "s", "c"), Tally())))
+    """
+    near, far = os.pipe()
+    os.set_blocking(near, False)
+    child = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)], stdin=near, stdout=subprocess.PIPE, cwd=CHECKOUT,
+        env=os.environ | {"PYTHONPATH": str(CHECKOUT)},
+    )  # fmt: skip
+    os.close(near)
+    for part in (ZERO_PACKETS[:9], ZERO_PACKETS[9:50], ZERO_PACKETS[50:]):
+        time.sleep(0.3)
+        with contextlib.suppress(BrokenPipeError):
+            os.write(far, part)
+    os.close(far)
+    assert child.communicate()[0] == b"1\n"

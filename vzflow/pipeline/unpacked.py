@@ -261,6 +261,7 @@ def _standard_input() -> Opened:
     if sys.stdin is not None and sys.stdin.isatty():
         raise UnreadableInput("standard input is a terminal", at=Place(STDIN), do="Pipe a capture or a log into it.")
     file = open(os.dup(0), "rb", buffering=0)  # noqa: PTH123, SIM115  (it has no path; closed by Opened)
+    os.set_blocking(file.fileno(), True)  # whoever shares it may have set it not to wait: nothing yet is not the end
     about = os.fstat(file.fileno())
     if S_ISREG(about.st_mode) and file.tell() == 0:
         return Opened(STDIN, file, about.st_size)
