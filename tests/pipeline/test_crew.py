@@ -150,7 +150,9 @@ def test_interrupt_ends_every_process_and_leaves_nothing_half_written(tmp_path, 
     assert process.pid not in workers
     before = sorted((tmp_path / "S").rglob("*"))
     process.send_signal(number)
+    begin = time.monotonic()
     _, said = process.communicate(timeout=SECONDS)
+    assert time.monotonic() - begin < 8  # they were told, and not given up
     assert (process.returncode, said) == (code, "")
     assert not any(alive(worker) for worker in workers)
     assert sorted((tmp_path / "S").rglob("*")) == before
