@@ -216,7 +216,7 @@ def _store(
 
     def counted() -> Iterator[pa.RecordBatch]:
         nonlocal flows
-        context = Context(name, _PENDING, how.cluster, how.reporter)
+        context = Context(name, _PENDING, how.cluster, how.reporter, how.vxlan_ports)
         for batch in form.read(BufferedReader(part, _GATHERED), context, tally):
             flows += batch.num_rows
             yield batch

@@ -14,7 +14,7 @@ import gzip
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
@@ -102,7 +102,6 @@ class Capture:
     Args:
         core: The module to decode with: `packet_core`, or its interpreted twin.
         all_slow: Decode everything with scapy.
-        vxlan_ports: UDP ports that carry VXLAN.
         limits: `max_flows` and `payload_pool` of the core.
     """
 
@@ -114,13 +113,12 @@ class Capture:
         *,
         core: Any = packet_core,  # noqa: ANN401 - a module
         all_slow: bool = False,
-        vxlan_ports: Iterable[int] = VXLAN_PORTS,
         **limits: int,
     ) -> None:
         self._input = _Buffer(stream)
         self._context = context
         self._tally = tally
-        self._vxlan_ports = frozenset(vxlan_ports)
+        self._vxlan_ports = frozenset((*VXLAN_PORTS, *context.vxlan_ports))
         self._core = core.Core(
             os.urandom(16),
             self._slow,
