@@ -13,6 +13,7 @@ from typer.main import get_command
 from vzflow import cli
 from vzflow.flow import schema, terms
 from vzflow.model import catalogue
+from vzflow.readers.base import REJECTS_KEPT
 from vzflow.readers.sniff import FORMATS
 from vzflow.store.tables import RECEIPT, REJECT
 
@@ -50,6 +51,8 @@ def rejects_page() -> str:
     return (
         "# Rejects and skips\n\nNothing disappears: records read = records in flows + skipped by name + rejected.\n"
         "Rejected records are kept in the view `reject` with their place; skips are counted in `receipt`.\n"
+        f"Of each reason the first {REJECTS_KEPT:,} of an input are kept; the rest is one row without a place, whose "
+        "`records` says how many there were: `sum(records)` counts them all.\n"
         f"\n## Rejects\n\n{_values(terms.RejectReason)}\n## Skips\n\n{_values(terms.SkipReason)}"
     )
 
@@ -84,12 +87,19 @@ def cli_page() -> str:
     parts = [
         "# Commands\n\nData goes to stdout, talk and progress to stderr. Times are UTC.\n\n"
         "Exit codes: 0 done; 1 findings with `--fail-on`; 2 usage or configuration; 3 an input or the store "
-        "unreadable; 4 finished but incomplete; 5 an outside service not available; 70 internal error.\n"
+        "unreadable; 4 finished but incomplete; 5 an outside service not available; 70 internal error; 130 and 143 "
+        "after an interrupt (SIGINT, SIGTERM).\n"
     ]
     parts += list(_commands("vzflow", command))
     formats = "".join(f"- `{f.name}`: {f.says}\n" for f in FORMATS.values())
     return (
-        "".join(parts) + f"\n## Input formats\n\nTold apart by content, never by name; gzip is accepted.\n\n{formats}"
+        "".join(parts) + f"\n## Input formats\n\nTold apart by content, never by name.\n\n{formats}\n"
+        "Any of them may be compressed with gzip, zstd, lz4 or bzip2, also twice, and may come from a pipe: `-` is "
+        "standard input. A pipe is read once; a log from a pipe waits in the folder of the store, without a name, "
+        "until it was looked at. Patterns that no shell has expanded are expanded. Captures of other programs are "
+        "refused by name.\n\n"
+        "Files that begin alike are read one after the other, all others as `--jobs` says. It is 1 unless you ask for "
+        "more: each process takes memory of its own, and a job on a cluster is given so much and no more.\n"
     )
 
 

@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -22,9 +23,11 @@ import pytest
 from pipeline.pipeline_support import SAMPLES, calico_line, capture, data_files, envoy_log, put
 from typer.main import get_command
 
+from vzflow import __main__ as program
 from vzflow import cli
-from vzflow.__main__ import main
+from vzflow.cli import main
 from vzflow.flow.errors import VzflowError
+from vzflow.pipeline.one_input import Told
 from vzflow.store.lake import Lake
 
 SECONDS = 120
@@ -52,13 +55,15 @@ def process(*words, cwd=None, env=None, **more):
 
 def vzflow(*words, cwd=None, env=None):
     """Run the console script's function in this process, which takes a tenth of the time."""
-    out, said, before = io.StringIO(), io.StringIO(), signal.getsignal(signal.SIGINT)
+    out, said = io.StringIO(), io.StringIO()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with (
         patch.dict(os.environ, clean(env), clear=True), patch.object(sys, "argv", ["vzflow", *map(str, words)]),
         chdir(cwd or Path.cwd()), redirect_stdout(out), redirect_stderr(said), pytest.raises(SystemExit) as end,
     ):  # fmt: skip
         main()
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
     return SimpleNamespace(returncode=end.value.code or 0, stdout=out.getvalue(), stderr=said.getvalue())
 
 
@@ -76,6 +81,15 @@ def refused(done, code, *says):
 def as_if_compiled(monkeypatch):
     """The advice to compile is one test's matter, and no part of the others' streams."""
     monkeypatch.setattr("vzflow.readers.packet_core.COMPILED", True)
+
+
+@pytest.fixture(autouse=True)
+def _handlers():
+    """The command line says what happens on a signal, for its own process."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="module")
@@ -662,9 +676,16 @@ def test_progress_is_shown_on_a_terminal_and_wiped(tmp_path):
     put(tmp_path / "a.log", envoy_log(0, 50))
     shown, code = on_terminal(["ingest", "--store", "S", "a.log"], tmp_path)
     assert code == 0
-    assert re.search(r"\r\x1b\[K\[#{30}\] 100 % a\.log\r\x1b\[K", shown)
+    assert re.search(r"\r\x1b\[K\[#{30}\] 100 % a\.log[^\r]*\r\x1b\[K", shown)
+    assert "left" not in shown  # nobody can tell in less than a second
     quiet, _ = on_terminal(["ingest", "--store", "S2", "--quiet", "a.log"], tmp_path)
     assert quiet == ""
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=lambda: put(tmp_path / "pipe", capture(3)))
+    writer.start()
+    piped, _ = on_terminal(["ingest", "--store", "S4", "pipe"], tmp_path)
+    writer.join()
+    assert re.search(r"\r\x1b\[K0\.0 MB pipe[^\r]*\r\x1b\[K", piped)  # how much is left, nobody knows
     dumb, _ = on_terminal(["ingest", "--store", "S3", "a.log"], tmp_path, TERM="dumb")
     assert "\x1b" not in dumb
 
@@ -784,9 +805,95 @@ def test_interrupt_anywhere_else_exits_130(monkeypatch, capsys, name):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(name, interrupted)
+    monkeypatch.setattr(program, "_be_light", lambda: None)
     with pytest.raises(SystemExit) as end:
-        main()
+        program.main()
     assert (end.value.code, capsys.readouterr().err) == (130, "")
+
+
+# What ingest takes.
+
+
+def test_stdin_is_an_input(tmp_path):
+    """`tcpdump -w - | vzflow ingest -`, and a log that comes out of another program."""
+    for content, said in (
+        (capture(4), "4 flows"),
+        (envoy_log(0, 3), "3 flows"),
+        (gzip.compress(capture(5)), "5 flows"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "vzflow", "ingest", "--store", "S", "-"], input=content, cwd=tmp_path,
+            capture_output=True, timeout=SECONDS, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert f"-  stored  {said}" in done.stderr.decode()
+    names = json.loads(vzflow("sql", "--store", "S", "select name from receipt", "-o", "json", cwd=tmp_path).stdout)
+    assert names == [{"name": "-"}] * 3
+
+
+def test_stdin_is_named_once(tmp_path):
+    """It can be read once; who names it twice means something else."""
+    refused(vzflow("ingest", "--store", tmp_path / "S", "-", "-"), 2, "-: standard input can be read once only")
+
+
+def test_empty_stdin_is_unreadable_and_leaves_no_store(tmp_path):
+    """A job whose left side failed."""
+    refused(process("ingest", "--store", "S", "-", cwd=tmp_path, input=""), 3, "-: the input is empty")
+    assert not (tmp_path / "S").exists()
+
+
+def test_pattern_that_no_shell_has_expanded_is_expanded(tmp_path):
+    """Sorted, and each file once as ever."""
+    for name in ("b.log", "a.log", "c[1].log"):
+        put(tmp_path / name, envoy_log(ord(name[0]), ord(name[0]) + 2))
+    (tmp_path / "d.log").mkdir()
+    done = vzflow("ingest", "--store", "S", "*.log", "c[1].log", cwd=tmp_path)
+    assert [line.split()[:2] for line in done.stderr.splitlines()] == [
+        ["a.log", "stored"], ["b.log", "stored"], ["c[1].log", "stored"], ["c[1].log", "unchanged"],
+    ]  # fmt: skip
+    refused(vzflow("ingest", "--store", tmp_path / "T", "*.pcap", cwd=tmp_path), 3, "*.pcap: no file matches")
+
+
+def test_no_classify_leaves_verdicts_to_the_next_command(tmp_path):
+    """Many small ingests and one report."""
+    put(tmp_path / "a.log", envoy_log(0, 3))
+    assert vzflow("ingest", "--store", "S", "--no-classify", "a.log", cwd=tmp_path).returncode == 0
+    assert not (tmp_path / "S" / "classified").exists()
+    found = vzflow("sql", "--store", "S", "select count(*) n from verdict", "-o", "json", cwd=tmp_path)
+    assert json.loads(found.stdout) == [{"n": 3}]
+
+
+def test_recorded_only_ingest_loads_what_it_needs(tmp_path):
+    """A small ingest is mostly imports: none of what only classification, snapshots and reports need."""
+    put(tmp_path / "a.log", envoy_log(0, 3))
+    script = (
+        "import os, sys\nsys.argv = ['vzflow', 'ingest', '--store', 'S', '--no-classify', 'a.log']\n"
+        "from vzflow.__main__ import main\ntry:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        "print(*{m.partition('.')[0] for m in sys.modules}, os.environ['OPENBLAS_NUM_THREADS'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stdout.split())
+    assert not loaded & {"duckdb", "pandas", "kubernetes", "yaml", "scapy", "multiprocessing", "rich"}
+    assert {"pyarrow", "deltalake", "1"} <= loaded
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds", "line"),
+    [
+        (Told("in/a.pcap", 50, 200, 3000, "packets"), 2.0,
+         "[#######.......................]  25 % a.pcap 1,500 packets/s 0:00:06 left"),
+        (Told("a.log", 50, 200, 0, "lines"), 0.1, "[#######.......................]  25 % a.log"),
+        (Told("-", 2_500_000, None, 9, "packets"), 3.0, "2.5 MB - 3 packets/s"),
+        (Told("1 of 3 inputs done", 0, 0, 0, "lines"), 3.0, f"[{'#' * 30}] 100 % 1 of 3 inputs done"),
+        (Told("a", 7, 7, 70, "lines"), 7.0, f"[{'#' * 30}] 100 % a 10 lines/s"),
+    ],
+)  # fmt: skip
+def test_progress_says_how_far_how_fast_and_how_long(told, seconds, line):
+    """As far as it is known: a pipe has no end that anybody knows of."""
+    assert cli._progress_line(told, seconds) == line
 
 
 # Options and help.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -19,8 +20,8 @@ from vzflow.flow.errors import UsageProblem, VzflowError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from vzflow.pipeline.ingest import InputResult, Progress
     from vzflow.pipeline.judge import Asked, Judge
+    from vzflow.pipeline.one_input import InputResult, Progress, Told
 
 # Rich costs a tenth of a second at start and draws boxes that scripts cannot read; the plain help says the same.
 app = typer.Typer(
@@ -78,7 +79,10 @@ def demo(
 
 @app.command()
 def ingest(
-    inputs: Annotated[list[str], typer.Argument(help="Captures and logs, told apart by content.", metavar="INPUT...")],
+    inputs: Annotated[
+        list[str],
+        typer.Argument(help="Captures and logs, told apart by content; `-` is standard input.", metavar="INPUT..."),
+    ],
     store: StoreOption = DEFAULT_STORE,
     form: Annotated[
         str, typer.Option("--format", envvar="VZFLOW_FORMAT", help="auto, pcap, calico or envoy.")
@@ -96,18 +100,27 @@ def ingest(
     cluster: Annotated[
         str, typer.Option("--cluster", envvar="VZFLOW_CLUSTER", help="Cluster the addresses belong to.")
     ] = "default",
+    jobs: Annotated[
+        int,
+        typer.Option("--jobs", envvar="VZFLOW_JOBS", min=0,
+                     help="Files read at once, each in a process with its own memory; 0 is one for each core."),
+    ] = 1,
+    no_classify: Annotated[
+        bool,
+        typer.Option("--no-classify", envvar="VZFLOW_NO_CLASSIFY", help="Leave verdicts to the next command."),
+    ] = False,
     strict: Annotated[
         bool, typer.Option("--strict", envvar="VZFLOW_STRICT", help="Exit 4 if records of an input were rejected.")
     ] = False,
     quiet: QuietOption = False,
-) -> None:
+) -> None:  # fmt: skip
     """Store what is new in captures and logs, and classify it."""
     from vzflow.pipeline.ingest import ingest as run_ingest
 
     with _progress(quiet=quiet) as progress:
         result = run_ingest(
             inputs, store, form=form, identity=identity or [], model=model or [], reporter=reporter, cluster=cluster,
-            progress=progress,
+            classify=not no_classify, jobs=jobs, progress=progress,
         )  # fmt: skip
     _tell(result.inputs, result.errors, quiet=quiet)
     _exit(result.exit_code(strict=strict))
@@ -329,17 +342,17 @@ def main() -> None:
         code = 2
     except VzflowError as error:
         _say(str(error))
-        code = 130 if interrupted else error.exit_code
+        code = error.exit_code
     except KeyboardInterrupt:
         code = 130
     except Exception as error:
         if os.environ.get("VZFLOW_TRACEBACK"):
             raise
-        code = 130 if interrupted else 70
+        code = 70
         if not interrupted:
             said = str(error).strip().splitlines() or [""]
             _say(f"internal error: {type(error).__name__}: {said[0]}. Set VZFLOW_TRACEBACK=1 to see where.")
-    sys.exit(code)
+    sys.exit(128 + interrupted[0] if interrupted else code)
 
 
 # -- below: what the commands share ------------------------------------------------------------------------------------
@@ -356,6 +369,8 @@ def _note_interrupts() -> list[int]:
     # A shell that starts a job in the background has interrupts ignored: that stays so.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, note)
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, note)
     return seen
 
 
@@ -433,16 +448,19 @@ def _progress(*, quiet: bool) -> Iterator[Progress | None]:
         return
     from vzflow.report.plain import printable
 
-    drawn = 0.0
+    drawn = began = 0.0
+    before = ""
 
-    def draw(name: str, done: int, size: int) -> None:
-        nonlocal drawn
-        if done < size and time.monotonic() - drawn < 0.1:
+    def draw(told: Told) -> None:
+        nonlocal drawn, began, before
+        now = time.monotonic()
+        if told.name != before:
+            before, began = told.name, now
+        elif told.done != told.total and now - drawn < 0.1:
             return
-        drawn = time.monotonic()
-        filled = 30 * done // size if size else 30
-        bar = "#" * filled + "." * (30 - filled)
-        sys.stderr.write(f"\r\x1b[K[{bar}] {100 * done // size if size else 100:3} % {printable(Path(name).name)}")
+        drawn = now
+        line = printable(_progress_line(told, now - began))[: shutil.get_terminal_size().columns - 1]
+        sys.stderr.write(f"\r\x1b[K{line}")
         sys.stderr.flush()
 
     try:
@@ -450,6 +468,22 @@ def _progress(*, quiet: bool) -> Iterator[Progress | None]:
     finally:
         sys.stderr.write("\r\x1b[K")
         sys.stderr.flush()
+
+
+def _progress_line(told: Told, seconds: float) -> str:
+    """Return a bar, the name, the rate and the time left, as far as these are known."""
+    parts = [Path(told.name).name]
+    if told.total is None:
+        parts.insert(0, f"{told.done / 1e6:.1f} MB")
+    else:
+        share = told.done / told.total if told.total else 1.0
+        parts.insert(0, f"[{'#' * int(30 * share):.<30}] {100 * share:3.0f} %")
+    if told.records and seconds >= 1:
+        parts.append(f"{told.records / seconds:,.0f} {told.unit}/s")
+    if told.total and seconds >= 1 and 0 < told.done < told.total:
+        left = round(seconds * (told.total - told.done) / told.done)
+        parts.append(f"{left // 3600}:{left // 60 % 60:02}:{left % 60:02} left")
+    return " ".join(parts)
 
 
 def _colour(stream: Any) -> bool:  # noqa: ANN401 - a text stream

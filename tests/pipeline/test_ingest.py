@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
+from io import FileIO
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pipeline.pipeline_support import (
@@ -27,9 +32,12 @@ from pipeline.pipeline_support import (
 )
 
 from vzflow.flow.errors import ServiceUnavailable, UnreadableInput, UsageProblem
-from vzflow.pipeline import ingest as module
-from vzflow.pipeline.ingest import IngestResult, InputResult, gravest, ingest
+from vzflow.pipeline.ingest import IngestResult, gravest, ingest
+from vzflow.pipeline.judge import Judge
+from vzflow.pipeline.one_input import InputResult
+from vzflow.readers.sniff import FORMATS
 from vzflow.store.lake import Lake
+from vzflow.store.tables import REJECT_SCHEMA
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "samples"
 
@@ -103,6 +111,97 @@ def test_name_that_is_not_text_is_kept_as_far_as_it_is(store, tmp_path):
     put(name, envoy_log(0, 2))
     assert fates(stored([name], store)) == ["stored"]
     assert fates(stored([name], store)) == ["unchanged"]
+
+
+def decoded(monkeypatch):
+    """A list to which every capture that is decoded adds its name."""
+    names = []
+    read = FORMATS["pcap"].read
+
+    def watched(stream, context, tally):
+        names.append(Path(context.path).name)
+        return read(stream, context, tally)
+
+    monkeypatch.setitem(FORMATS, "pcap", replace(FORMATS["pcap"], read=watched))
+    return names
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_known_capture_is_not_decoded_again(store, tmp_path, monkeypatch, pack):
+    """It is hashed, which takes a fraction of the time: by its name, or by its size where that is known."""
+    names = decoded(monkeypatch)
+    name = put(tmp_path / "a.pcap", pack(capture(5)))
+    assert fates(stored([name], store)) == ["stored"]
+    assert fates(stored([name], store)) == ["unchanged"]
+    plain = put(tmp_path / "b.pcap", capture(5))
+    assert fates(stored([plain], store)) == ["alias"]
+    assert names == ["a.pcap"]
+
+
+def test_capture_that_turns_out_to_be_known_when_it_was_read_is_not_stored_again(store, tmp_path, monkeypatch):
+    """Compressed and under another name, nothing tells before."""
+    names = decoded(monkeypatch)
+    stored([put(tmp_path / "a.pcap", capture(5))], store)
+    before = recorded(store)
+    again = put(tmp_path / "b.pcap.gz", gzip.compress(capture(5)))
+    assert fates(stored([again], store)) == ["alias"]
+    assert fates(stored([again], store)) == ["unchanged"]
+    assert names == ["a.pcap", "b.pcap.gz"]
+    assert recorded(store) == before
+
+
+def test_other_capture_under_a_known_name_is_stored(store, tmp_path):
+    """`tcpdump -w a.pcap` every hour, of the same size even."""
+    name = put(tmp_path / "a.pcap", capture(5))
+    stored([name], store)
+    put(name, capture(5).replace(b"data", b"DATA"))
+    assert fates(stored([name], store)) == ["stored"]
+    assert len(recorded(store)) == 10
+
+
+def test_capture_is_read_once_and_its_rows_carry_its_id(store, tmp_path, monkeypatch):
+    """Each byte of a new capture is asked of the file one time: 40 GB are 40 GB."""
+    content = capture(3000)
+    name = put(tmp_path / "a.pcap", content)
+    asked = []
+    whole = FileIO.readinto
+
+    class Counted(FileIO):
+        def readinto(self, buffer):
+            count = whole(self, buffer)
+            asked.append(count)
+            return count
+
+    usual = Path.open
+    monkeypatch.setattr(Path, "open", lambda p, *a, **k: Counted(p) if p.name == "a.pcap" else usual(p, *a, **k))
+    assert fates(stored([name], store)) == ["stored"]
+    monkeypatch.undo()
+    head = min(len(content), 1 << 16)  # looked at once more beforehand, for all inputs
+    assert sum(asked) == len(content) + head
+    (receipt,) = receipts(store)
+    files = Lake.open(store).files("recorded")
+    assert {s for f in files for s in pq.ParquetFile(f).read(["segment"]).column(0).to_pylist()} == {receipt["segment"]}
+    assert receipt["digest"] == blake3(content).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("content", "codec"),
+    [(envoy_log(0, 5000), "zstd"), (envoy_log(0, 5000), "lz4"), (envoy_log(0, 5000), "bz2"), (capture(5000), "zstd")],
+    ids=["log zstd", "log lz4", "log bz2", "capture zstd"],
+)
+def test_what_arrow_unpacks_is_read_as_gzip_is(store, tmp_path, content, codec):
+    """The same segment; and of a damaged one all whole blocks, with the damage named."""
+    out = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(out, codec) as stream:
+        stream.write(content)
+    packed = out.getvalue().to_pybytes()
+    names = [put(tmp_path / "a", content), put(tmp_path / "a.packed", packed)]
+    assert fates(stored(names, store)) == ["stored", "alias"]
+    cut = stored([put(tmp_path / "cut", packed[:-100])], tmp_path / "cut store")
+    (receipt,) = receipts(tmp_path / "cut store")
+    assert (receipt["damage"], cut.inputs[0].rejects) == ("bad_compression", {"bad_compression": 1})
+    assert 0 < receipt["flows"] < 5000
+    balanced(tmp_path / "cut store")
 
 
 # A log that grows.
@@ -460,13 +559,33 @@ def test_counts_of_the_result_are_those_of_the_receipt(store, tmp_path):
     assert (receipt["records_read"], receipt["flows"], receipt["rejected"]) == (7, 4, 1)
 
 
+def test_very_many_rejects_are_counted_in_full_and_kept_in_part(store, tmp_path):
+    """The view's sum(records), the receipt and the result agree."""
+    name = put(tmp_path / "a.log", envoy_log(0, 2) + b"[2026-01-02T03:04:05Z] broken\n" * 1500)
+    (one,) = stored([name], store).inputs
+    (reason,) = one.rejects
+    assert (one.records, one.rejects, one.rejected) == (1502, {reason: 1500}, 1500)
+    rows = Lake.open(store).read("rejects", REJECT_SCHEMA).to_pylist()
+    assert (len(rows), sum(row["records"] for row in rows)) == (1001, 1500)
+    assert [(row["record"], row["records"]) for row in rows[-2:]] == [(1002, 1), (None, 500)]
+    balanced(store)
+    assert stored([name], store).inputs[0].rejected == 1500
+
+
 def test_progress_is_told_to_the_end(store, tmp_path):
     """Whoever watches sees bytes done of bytes to do, and the end."""
     log = put(tmp_path / "a.log", envoy_log(0, 50))
     seen = []
     stored([log], store, progress=lambda *told: seen.append(told))
     size = Path(log).stat().st_size
-    assert seen[-1] == (log, size, size)
+    last = seen[-1][0]
+    assert (last.name, last.done, last.total, last.records, last.unit) == (
+        log,
+        size + size // 16,
+        size + size // 16,
+        50,
+        "lines",
+    )
 
 
 # Exit codes.
@@ -507,6 +626,6 @@ def test_busy_store_is_told_of_and_what_was_stored_stays(store, tmp_path, monkey
     def refuse(*_, **__):
         raise ServiceUnavailable("busy", at="store", do="Wait")
 
-    monkeypatch.setattr(module.Judge, "refresh", refuse)
+    monkeypatch.setattr(Judge, "refresh", refuse)
     result = ingest([put(tmp_path / "a.log", envoy_log(0, 3))], store)
     assert (fates(result), result.exit_code(strict=False), len(recorded(store))) == (["stored"], 5, 3)

@@ -83,6 +83,13 @@ NEARLY = {
     "redis_answer_alone": [("s", b"+PONG\r\n")],
     "memcached_without_an_answer": [("c", b"get key\r\n")],
     "memcached_to_something_else": [("c", b"get key\r\n"), ("s", b"VALUABLE\r\n")],
+    "elasticsearch_of_a_version_that_is_none": [("c", b"ES" + struct.pack("!IQBI", 50, 7, 1, 717) + b"\0" * 31)],
+    "elasticsearch_with_a_status_that_is_none": [
+        ("c", b"ES" + struct.pack("!IQBI", 50, 7, 99, 7_170_099) + b"\0" * 31)],
+    "ssh_of_a_version_that_is_none": [("s", b"SSH-3.0-x\r\n")],
+    "http_2_in_a_request_line": [("c", b"GET / HTTP/2.0\r\nHost: a\r\n\r\n")],
+    "http_method_in_small_letters": [("c", b"get / HTTP/1.1\r\nHost: a\r\n\r\n")],
+    "http_answer_with_a_code_that_is_none": [("s", b"HTTP/1.1 999 Odd\r\n\r\n")],
     "array_that_is_none": [("c", b"*2\r\n+OK\r\n")],
     "dns_over_tcp_in_a_shorter_frame": [("c", b"\0\5" + bytes.fromhex("123401000001000000000000") + b"\1a\0\0\1\0\1")],
 }  # fmt: skip

@@ -50,21 +50,24 @@ def test_no_extension_is_older_than_its_source(name):
 
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_has_an_interpreted_twin(name):
-    """Beside the module, which stays what it was; the twin holds the same public names."""
+    """Beside the module, which stays what it was; the twin holds every public name of it."""
     module, twin = import_module(name), interpreted(name)
     assert Path(twin.__file__).suffix == ".py"
     assert twin is not module
     assert import_module(name) is module
-    assert twin.cython is _nocython
+    assert vars(twin).get("cython", _nocython) is _nocython
     hidden = {"cython", "annotations"}
-    assert public(twin) - hidden == public(module) - hidden
+    # Names declared as C's numbers are the source's alone.
+    assert public(module) - hidden <= public(twin) - hidden
 
 
 @needs_cython
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_is_interpreted_where_cython_is_installed(name):
     """A developer's environment has it; a failed build there must not show otherwise."""
-    assert interpreted(name, with_cython=True).cython.__name__ == "cython"
+    twin = interpreted(name, with_cython=True)
+    assert Path(twin.__file__).suffix == ".py"
+    assert "cython" not in vars(twin) or twin.cython.__name__ == "cython"
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -73,12 +76,13 @@ def test_a_module_is_imported_without_cython(name):
     path = CHECKOUT / name.replace(".", "/")
     script = (
         "import runpy, sys; sys.modules['cython'] = None\n"
-        f"print(runpy.run_path({str(path.with_suffix('.py'))!r})['cython'].__name__)"
+        f"names = runpy.run_path({str(path.with_suffix('.py'))!r})\n"
+        "print(names.get('cython', sys.modules['cython']) in (None, sys.modules.get('vzflow.readers._nocython')))"
     )
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", script], cwd=CHECKOUT, capture_output=True, text=True, check=False
     )
-    assert (done.stdout, done.stderr) == ("vzflow.readers._nocython\n", "")
+    assert (done.stdout, done.stderr) == ("True\n", "")
 
 
 def public(module):
@@ -140,21 +144,10 @@ def test_decorators_and_types_mean_nothing_interpreted(cython):
     assert cython.compiled is False
 
 
-# To be overwritten with the packet core's own: what the stand-in core adds up.
-
-
-@pytest.mark.parametrize("data", [b"", b"\x01", b"\x01\x02", bytes(range(256)) * 3 + b"\xff"])
-def test_both_twins_add_up_the_same(data):
-    """Bytes of any length."""
-    core, twin = import_module("vzflow.readers.packet_core"), interpreted("vzflow.readers.packet_core")
-    compiled, plain = core.Sum(2**64 - 1), twin.Sum(2**64 - 1)
-    assert compiled.add(data) == plain.add(data)
-    assert compiled.total == plain.total
-
-
-@compiler
-@pytest.mark.parametrize("at", [-1, 1, 2, 2**62])
-def test_a_read_out_of_place_is_an_error(at):
-    """Never a byte of somebody else's memory."""
-    with pytest.raises(IndexError):
-        import_module("vzflow.readers.packet_core").number(b"ab", at)
+@pytest.mark.parametrize(("begin", "end"), [(-1, 2), (0, 3), (2, 1), (0, 2**62), (2**62, 2**62)])
+def test_a_range_outside_its_buffer_is_an_error(begin, end):
+    """Never a byte of somebody else's memory, on either twin."""
+    for module in (import_module("vzflow.readers.packet_core"), interpreted("vzflow.readers.packet_core")):
+        core = module.Core(b"k" * 16, None, None, None, max_flows=4, payload_pool=512)
+        with pytest.raises((ValueError, IndexError)):
+            core.feed(b"ab", begin, end)

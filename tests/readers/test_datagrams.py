@@ -183,3 +183,11 @@ def test_random_datagrams_are_judged_without_error_and_prove_nothing_in_clear(he
     chosen = random.Random(seed)
     facts = datagrams(head + chosen.randbytes(size), chosen.randbytes(size))
     assert facts.transport == "unknown"
+
+
+@pytest.mark.parametrize("data", [b"\1\0\0\0" + b"x" * 144, b"\2\0\0\0" + b"x" * 88, b"\4\0\0\0" + b"x" * 60])
+def test_wireguard_is_a_tunnel_by_its_types_and_sizes(data):
+    """WireGuard's whitepaper, section 5.4; one byte more is something else."""
+    assert concluded(datagrams(data)) == ("unknown", "tunnel", "wireguard")
+    assert concluded(datagrams(data + b"x")) == ("unknown", "datagram", None)
+    assert concluded(datagrams(data[:1] + b"\1" + data[2:])) == ("unknown", "datagram", None)

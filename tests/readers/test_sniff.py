@@ -56,6 +56,17 @@ def test_empty_input_is_refused():
         (b"\xfd7zXZ\0\0", "xz"),
         (b"\x04\x22\x4d\x18", "lz4"),
         (b"PK\x03\x04", "zip"),
+        (b"RTSS\x01\x01", "Network Monitor 1"),
+        (b"GMBU\x00\x02", "Network Monitor 2"),
+        (b"TRSNIFF data    \x1a\x01", "Sniffer"),
+        (b"XCP\x00002.001\0", "NetXray"),
+        (b"iptrace 2.0", "iptrace"),
+        (b"\x7fver\0\0", "EtherPeek"),
+        (b"\x54\x52\x00\x64" + bytes(7) + b"\x80", "nettl"),
+        (b"btsnoop\0\0\0\0\x01", "Bluetooth"),
+        (b"SQLite format 3\0", "SQLite"),
+        (b"7z\xbc\xaf\x27\x1c\0\4", "7-Zip"),
+        (b"\x1f\x8b\x08\0", "gzip"),
     ],
 )
 def test_foreign_file_is_called_by_its_name(head, hint):

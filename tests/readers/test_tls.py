@@ -375,6 +375,19 @@ def not_mutual(connect):
     ]
 
 
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(newest=st.booleans(), seed=st.integers(0, 1 << 64), ended=st.booleans())
+def test_damaged_mutual_tls_is_never_called_clear(mutual, newest, seed, ended):
+    """Whatever is lost of it, what is left looks like no protocol in clear."""
+    flights = damaged(random.Random(seed), mutual[newest])
+    assert judge_streams(*streams(flights, 1_000), ended=ended).transport != "plaintext"
+
+
+@pytest.fixture
+def mutual(connect):
+    return [connect(V12).flights, connect(V13).flights]
+
+
 @pytest.mark.parametrize("kind", range(5))
 def test_tls_that_was_not_mutual_is_not_mutual_wherever_it_is_cut(not_mutual, kind):
     """Truncating data never turns unknown into mtls."""

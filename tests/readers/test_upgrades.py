@@ -1,6 +1,7 @@
 """Protocols that may change to TLS: what proves that they did not, and what leaves it open."""
 
 import struct
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -121,3 +122,26 @@ def test_any_bytes_after_a_beginning_are_judged_without_error(case, tail, late):
     said = case[0][:1] if late else case[0]
     facts = judged(*said, ("c", tail), ("s", tail), ended=False)
     assert facts.transport in ("plaintext", "unknown")
+
+
+HOSTILE = [
+    b"CONNECT {" + b'"lang":}  ' * 800,
+    b"CONNECT " + b"a HTTP/1." * 900,
+    b"a1 " * 2_700,
+    b"get " + b"a " * 4_000,
+    b"\x30\5\2\1\1\x42\0" * 1_100,
+    b"GET " + b"/" * 8_000,
+    b"\x16\3\3\0\1\1" * 1_300,
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0" * 900,
+]
+
+
+@pytest.mark.parametrize("said", HOSTILE)
+@pytest.mark.parametrize(
+    "greeting", [b"", b"220 a\r\n", b"* OK a\r\n", b'INFO {"server_id":"}' + b'"server_id":' * 600]
+)
+def test_hostile_bytes_cost_no_more_than_their_length(said, greeting):
+    """No pattern may take longer than a few passes over the bytes that are kept."""
+    begin = time.process_time()
+    judged(("s", greeting), ("c", said))
+    assert time.process_time() - begin < 0.05

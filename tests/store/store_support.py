@@ -12,7 +12,7 @@ import pyarrow as pa
 from vzflow.flow.batch import batches
 from vzflow.flow.errors import Reject
 from vzflow.flow.terms import RejectReason
-from vzflow.store.lake import Lake
+from vzflow.store.lake import Lake, Unit
 from vzflow.store.spool import ParquetFiles
 
 #: 2026-01-02T03:00:00Z in microseconds.
@@ -51,7 +51,7 @@ def add(lake, segment="a" * 16, rows=None, rejects=REJECTS, name="a.pcap", **opt
     """Add a segment of three flows in three partitions, or of *rows*."""
     if rows is None:
         rows = [flow(3, THREE + HOUR, segment), flow(1, THREE, segment), flow(2, None, segment)]
-    return lake.add_segment(segment, flows(*rows), rejects, lambda: receipt(name), **options)
+    return lake.add_segment(flows(*rows), lambda: Unit(segment, receipt(name), rejects, **options))
 
 
 def stored(lake, table="recorded"):
@@ -113,7 +113,7 @@ def killed(store, moment):
         if moment == "reading":
             end()
 
-    lake.add_segment("a" * 16, reading(), REJECTS, receipt)
+    lake.add_segment(reading(), lambda: Unit("a" * 16, receipt(), REJECTS))
 
 
 if __name__ == "__main__":

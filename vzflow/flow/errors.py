@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from vzflow.flow.terms import RejectReason
 
@@ -23,12 +24,20 @@ class Place:
 
 @dataclass(frozen=True)
 class Reject:
-    """One input record that could not be used. `record` counts packets or lines from 1; `raw` is its beginning."""
+    """
+    One input record that could not be used, or the rest of those with one reason.
 
-    record: int
+    Args:
+        record: Counts packets or lines from 1; null for the rest.
+        raw: Its beginning.
+        records: How many it stands for.
+    """
+
+    record: int | None
     reason: RejectReason
     detail: str
     raw: bytes = b""
+    records: int = 1
 
 
 class VzflowError(Exception):
@@ -41,6 +50,14 @@ class VzflowError(Exception):
         self.at = at if isinstance(at, Place) else Place(at)
         self.do = do
         super().__init__(f"{self.at}: {what}. {do}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), self.what, self.at, self.do)
+
+
+def _again(kind: type[VzflowError], what: str, at: Place, do: str) -> VzflowError:
+    """Make an error that comes from another process."""
+    return kind(what, at=at, do=do)
 
 
 class UsageProblem(VzflowError):

@@ -21,6 +21,9 @@ class Closed(StrEnum):
         member.says = says
         return member
 
+    # A member is its text: an Enum's own hash would be a call into Python.
+    __hash__ = str.__hash__
+
 
 class Source(Closed):
     PCAP = "pcap", "Packets from a capture file."

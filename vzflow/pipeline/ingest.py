@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import version
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from glob import glob
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from vzflow.flow.errors import ServiceUnavailable, UnreadableInput, UsageProblem, VzflowError
-from vzflow.flow.terms import RejectReason
-from vzflow.identity import snapshot
-from vzflow.model.document import load
-from vzflow.pipeline.inputs import DAMAGE, Segment, check_input, find_segment
-from vzflow.pipeline.judge import Judge, model_of, today
-from vzflow.readers.base import Context, Tally
+from vzflow.pipeline.inputs import How, begins, format_of
+from vzflow.pipeline.one_input import InputResult, Progress, is_pattern, open_named, read_one
+from vzflow.pipeline.unpacked import STDIN, Opened, is_pipe, open_input, readable
 from vzflow.readers.sniff import FORMATS
 from vzflow.store.lake import Lake
 
-#: What became of an input: stored; its log has grown and the new part was stored; known already; known under another
-#: name; not readable; the store was busy with other processes for too long.
-Fate = Literal["stored", "continued", "unchanged", "alias", "unreadable", "busy"]
-
-#: Called as an input is read: its name, the bytes read so far, and how many there are.
-Progress = Callable[[str, int, int], None]
+if TYPE_CHECKING:
+    from vzflow.model.document import Model
+    from vzflow.pipeline.crew import Crew
 
 #: Exit codes, gravest first: of several, the first counts.
 GRAVEST = (70, 2, 3, 5, 4, 1, 0)
@@ -38,33 +31,6 @@ GRAVEST = (70, 2, 3, 5, 4, 1, 0)
 def gravest(codes: Iterable[int]) -> int:
     """Return the exit code that counts of several; 0 of none."""
     return min(codes, key=GRAVEST.index, default=0)
-
-
-@dataclass(frozen=True)
-class InputResult:
-    """
-    What became of one input.
-
-    Args:
-        records, flows, skipped, rejects: Counts of this ingest.
-        rejected: Records of the input that could not be used, those of earlier ingests included.
-        damage: Why it could not be read to its end, now or earlier.
-        unfinished: Bytes after its last whole line.
-        form: The format it was read as; null if nothing was read.
-    """
-
-    name: str
-    fate: Fate
-    segment: str | None = None
-    records: int = 0
-    flows: int = 0
-    skipped: int = 0
-    rejects: dict[str, int] = field(default_factory=dict)
-    rejected: int = 0
-    damage: str | None = None
-    unfinished: int = 0
-    error: VzflowError | None = None
-    form: str | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +71,7 @@ def ingest(
     reporter: str | None = None,
     cluster: str = "default",
     classify: bool = True,
+    jobs: int = 1,
     progress: Progress | None = None,
 ) -> IngestResult:
     """
@@ -114,7 +81,7 @@ def ingest(
     that has grown adds its new whole lines. Where nothing at all could be stored, no store is made.
 
     Args:
-        inputs: Files.
+        inputs: Files, pipes, patterns of files that no shell has expanded, `-` for standard input.
         store: Folder; made if there is none.
         form: Name of a format, or auto.
         identity: Snapshot files of *cluster*.
@@ -122,6 +89,7 @@ def ingest(
         reporter: NS/POD that wrote the logs.
         cluster: Cluster the addresses belong to.
         classify: Without, that is left to the next command.
+        jobs: Files read at once, each in a process of its own; 0 is one for each core. Pipes are read after them.
         progress: Told as inputs are read.
 
     Raises:
@@ -130,29 +98,51 @@ def ingest(
         UnreadableStore: The store cannot be used.
     """
     check_arguments(form, reporter, cluster)
-    snapshots = [snapshot.load([path], cluster) for path in identity]
-    named = load(model, on=today()) if model else None
-    unreadable = {name: error for name in inputs if (error := _unreadable(name, form)) is not None}
-    if inputs and len(unreadable) == len(set(inputs)) and not snapshots and named is None:
-        return IngestResult(tuple(InputResult(n, "unreadable", error=unreadable[n]) for n in inputs), 0)
-    lake = Lake.open(store, create=True)
-    results: list[InputResult] = []
-    new_snapshots = 0
-    try:
-        lake.recover()  # a log goes on where its newest receipt ends, so none may be missing
-        if named is not None:
-            lake.remember_models(named.sources)
-        for objects in snapshots:
-            new_snapshots += lake.add_identity(objects)
-        for name in inputs:
-            results.append(_one(name, lake, form=form, reporter=reporter, cluster=cluster, progress=progress))
-        if classify:
-            Judge(lake, model_of(lake)).refresh()
-    except VzflowError as problem:
-        if problem.exit_code != ServiceUnavailable.exit_code:
-            raise
-        return IngestResult(tuple(results), new_snapshots, problem)
-    return IngestResult(tuple(results), new_snapshots)
+    names, how = expanded(inputs), How(form, cluster, reporter)
+    if names.count(STDIN) > 1:
+        raise UsageProblem("standard input can be read once only", at=STDIN, do="Name it once.")
+    snapshots = _snapshots(identity, cluster)
+    named = _model(model)
+    looked = {name: _look(name, how) for name in dict.fromkeys(names) if not is_pipe(name)}
+    with ExitStack() as stack:
+        crew = _crew(looked, jobs, store, how, stack)
+        pipes = {name: _pipe(name, how, stack) for name in dict.fromkeys(names) if is_pipe(name)}
+        bad = {n: e for n, e in {**looked, **pipes}.items() if isinstance(e, UnreadableInput)}
+        if names and len(bad) == len(set(names)) and not snapshots and named is None:
+            return IngestResult(tuple(InputResult(n, "unreadable", error=bad[n]) for n in names), 0)
+        lake = Lake.open(store, create=True)
+        results: dict[int, InputResult] = {}
+        new_snapshots = 0
+        problem = None
+        try:
+            lake.recover()  # a log goes on where its newest receipt ends, so none may be missing
+            if named is not None:
+                lake.remember_models(named.sources)
+            for objects in snapshots:
+                new_snapshots += lake.add_identity(objects)
+            if crew is not None:
+                crew.run(_groups(names, looked), results, progress)
+            for place, name in enumerate(names):
+                if place not in results:
+                    results[place] = read_one(name, lake, how, progress, pipes.get(name))
+            if classify:
+                _classify(lake)
+        except VzflowError as error:
+            if error.exit_code != ServiceUnavailable.exit_code:
+                raise
+            problem = error
+        return IngestResult(tuple(results[place] for place in sorted(results)), new_snapshots, problem)
+
+
+def expanded(inputs: Sequence[str]) -> list[str]:
+    """Return *inputs* with the files in the place of patterns; a pattern that matches none, or is a file, stays."""
+    names: list[str] = []
+    for name in inputs:
+        found = []
+        if is_pattern(name):
+            found = sorted(one for one in glob(name, recursive=True) if not Path(one).is_dir())  # noqa: PTH207 - as typed
+        names += found or [name]
+    return names
 
 
 def advice(inputs: Iterable[InputResult]) -> str | None:
@@ -180,94 +170,66 @@ def check_arguments(form: str, reporter: str | None, cluster: str) -> None:
         raise UsageProblem(f"not a name: {cluster!r}", at="--cluster", do="Name the cluster.")
 
 
-def _unreadable(name: str, form: str) -> UnreadableInput | None:
+def _snapshots(paths: Sequence[str], cluster: str) -> list[pa.Table]:
+    if not paths:
+        return []
+    from vzflow.identity import snapshot
+
+    return [snapshot.load([path], cluster) for path in paths]
+
+
+def _model(named: Sequence[str]) -> Model | None:
+    if not named:
+        return None
+    from vzflow.model.document import load
+    from vzflow.pipeline.judge import today
+
+    return load(named, on=today())
+
+
+def _classify(lake: Lake) -> None:
+    from vzflow.pipeline.judge import Judge, model_of
+
+    Judge(lake, model_of(lake)).refresh()
+
+
+def _look(name: str, how: How) -> str | UnreadableInput:
+    """Look at the beginning of an input only: return what inputs that belong together share, or why it is unusable."""
     try:
-        check_input(name, form)
+        with readable(name), closing(open_named(name)) as opened:
+            return begins(opened, how)
     except UnreadableInput as error:
         return error
-    return None
 
 
-def _one(
-    name: str, lake: Lake, *, form: str, reporter: str | None, cluster: str, progress: Progress | None
-) -> InputResult:
+def _pipe(name: str, how: How, stack: ExitStack) -> Opened | UnreadableInput:
+    """Open what can be opened once only, until *stack* ends, and look at its beginning."""
     try:
-        receipts = lake.receipts().to_pylist()
-        found = find_segment(name, wanted=form, cluster=cluster, reporter=reporter, receipts=receipts)
-        if found.empty:
-            return InputResult(name, "unchanged", unfinished=found.unfinished)
-        if found.known:
-            return _known(found, lake, receipts)
-        return _store(found, lake, receipts, progress)
+        with readable(name):
+            opened = stack.enter_context(closing(open_input(name)))
+            format_of(opened, how)
+            return opened
     except UnreadableInput as error:
-        return InputResult(name, "unreadable", error=error)
-    except ServiceUnavailable as error:
-        return InputResult(name, "busy", error=error)
+        return error
 
 
-def _known(found: Segment, lake: Lake, receipts: list[dict[str, Any]]) -> InputResult:
-    """The segment is stored: note the name if it is a new one."""
-    name = found.receipt["name"]
-    named = any(r["name"] == name and r["segment"] == found.segment for r in receipts)
-    if not named:
-        first = next(r for r in receipts if r["segment"] == found.segment)
-        lake.add_alias(first | {"name": name, "ingested_at": datetime.now(UTC)})
-    rejected, damage = _before(found, receipts)
-    return InputResult(
-        found.name, "unchanged" if named else "alias", found.segment, rejected=rejected, damage=damage,
-        unfinished=found.unfinished,
-    )  # fmt: skip
+def _groups(names: Sequence[str], looked: Mapping[str, str | UnreadableInput]) -> list[list[tuple[int, str]]]:
+    """Return the places and names of files, those together that have to be read one after the other."""
+    groups: dict[str, list[tuple[int, str]]] = {}
+    for place, name in enumerate(names):
+        if (begin := looked.get(name)) is not None:
+            groups.setdefault(begin if isinstance(begin, str) else name, []).append((place, name))
+    return list(groups.values())
 
 
-def _before(found: Segment, receipts: list[dict[str, Any]]) -> tuple[int, str | None]:
-    """Return the rejects and the damage of what is stored of this input already."""
-    parts = {
-        r["segment"]: r for r in receipts
-        if r["segment"] == found.segment or (found.stream is not None and r["stream"] == found.stream)
-    }.values()  # fmt: skip
-    return sum(r["rejected"] for r in parts), next((r["damage"] for r in parts if r["damage"]), None)
+def _crew(
+    looked: Mapping[str, str | UnreadableInput], jobs: int, store: str | Path, how: How, stack: ExitStack
+) -> Crew | None:
+    """Start the processes that are of use. Before anything else is begun: a process with threads cannot be copied."""
+    known = {begin for begin in looked.values() if isinstance(begin, str)}
+    size = min(jobs or len(os.sched_getaffinity(0)), len(known))
+    if size < 2:
+        return None
+    from vzflow.pipeline.crew import Crew
 
-
-def _store(found: Segment, lake: Lake, receipts: list[dict[str, Any]], progress: Progress | None) -> InputResult:
-    tally = Tally()
-    context = Context(found.name, found.segment, found.receipt["cluster"], found.receipt["reporter_name"])
-    flows = 0
-
-    def on_read(done: int, size: int) -> None:
-        if progress is not None:
-            progress(found.name, done, size)
-
-    def counted(batches: Iterable[pa.RecordBatch], check: Callable[[], None]) -> Iterator[pa.RecordBatch]:
-        nonlocal flows
-        for batch in batches:
-            flows += batch.num_rows
-            yield batch
-        if found.damaged and tally.damage is None:
-            tally.stop(tally.read + 1, RejectReason.BAD_COMPRESSION, DAMAGE)
-        check()
-
-    def receipt() -> dict[str, Any]:
-        return found.receipt | {
-            "records_read": tally.read,
-            "records_in_flows": tally.in_flows,
-            "skipped": json.dumps({k.value: n for k, n in sorted(tally.skipped.items())}),
-            "damage": tally.damage.value if tally.damage else None,
-            "vzflow_version": version("vzflow"),
-            "ingested_at": datetime.now(UTC),
-        }
-
-    with found.open(on_read) as (stream, check):
-        is_log = found.stream is not None
-        added = lake.add_segment(
-            found.segment, counted(found.format.read(stream, context, tally), check), tally.rejects, receipt,
-            app_id=found.stream if is_log else None, version=found.offset_to if is_log else 1, replaces=found.replaces,
-        )  # fmt: skip
-    rejected, damage = _before(found, receipts)
-    if not added:  # another process was faster
-        return InputResult(found.name, "unchanged", found.segment, unfinished=found.unfinished, form=found.format.name)
-    return InputResult(
-        found.name, "continued" if found.offset_from else "stored", found.segment, tally.read, flows,
-        tally.skipped.total(), dict(Counter(reject.reason.value for reject in tally.rejects)),
-        rejected + len(tally.rejects), tally.damage.value if tally.damage else damage, found.unfinished,
-        form=found.format.name,
-    )  # fmt: skip
+    return stack.enter_context(Crew(size, str(store), how))

@@ -1,8 +1,9 @@
 """
 Inputs -> segments: what an input is, which part of it is new, and the id of that part.
 
-A capture is one segment. A log is a stream that may grow and rotate: it is recognised by its first bytes and by the
-bytes before the end of the last range, and what follows that end, up to the last whole line, is the next segment.
+A capture is one segment, whose id is known once it was read. A log is a stream that may grow and rotate: it is
+recognised by its first bytes and by the bytes before the end of the last range, and what follows that end, up to the
+last whole line, is the next segment.
 """
 
 from __future__ import annotations
@@ -11,90 +12,38 @@ import gzip
 import io
 import json
 import os
-import zlib
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from stat import S_ISREG
-from typing import Any, BinaryIO
+from typing import Any
 
 from blake3 import blake3
 
 from vzflow.flow.errors import Place, UnreadableInput
-from vzflow.readers.sniff import HEAD, Format, sniff
+from vzflow.pipeline.unpacked import DAMAGE, PIECE, Opened, Plain
+from vzflow.readers.sniff import Format, sniff
 
 #: Bytes at the beginning, and before the end of a range, by which a stream is recognised.
 MARK = 1 << 16
-_CHUNK = 1 << 20
 
-#: What is said of an input whose compressed stream cannot be read to its end.
-DAMAGE = "the compressed stream ends in damage"
-
-#: Called as a segment is read: bytes read so far, of how many.
-Read = Callable[[int, int], None]
+#: Called as bytes are read.
+Read = Callable[[], None]
 
 
-class Plain(io.RawIOBase):
-    """The uncompressed bytes of an input. A damaged compressed stream ends early and says so in `damaged`."""
-
-    def __init__(self, raw: BinaryIO) -> None:
-        self.damaged = False
-        self._raw = raw
-        packed = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
-        self._inner: Any = gzip.GzipFile(fileobj=raw) if packed else raw
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - the buffer protocol has no name in 3.11
-        if self.damaged:
-            return 0
-        try:
-            # A read that wants to be full throws away what it has when the end turns out to be missing; read1 does not.
-            found = self._inner.read1(len(buffer))
-        except (EOFError, zlib.error, gzip.BadGzipFile):
-            self.damaged = True
-            return 0
-        buffer[: len(found)] = found
-        return len(found)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _Range(io.RawIOBase):
+@dataclass(frozen=True)
+class How:
     """
-    The bytes of a stream up to an end; the stream stands at the beginning of the range already.
+    How inputs are to be read.
 
-    With *damage*, the end is that of a damaged compressed stream: reading beyond it raises BadGzipFile, once.
+    Args:
+        form: Name of a format, or auto.
+        cluster: Cluster the addresses belong to.
+        reporter: NS/POD that wrote the logs.
     """
 
-    def __init__(self, stream: BinaryIO, size: int, on_read: Read | None, damage: str | None) -> None:
-        self.content = blake3()
-        self._stream = stream
-        self._size = size
-        self._left = size
-        self._on_read = on_read
-        self._damage = damage
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:  # noqa: ANN401
-        if not self._left and self._damage is not None:
-            damage, self._damage = self._damage, None
-            raise gzip.BadGzipFile(damage)
-        wanted = self._stream.read(min(len(buffer), self._left))
-        buffer[: len(wanted)] = wanted
-        self.content.update(wanted)
-        self._left -= len(wanted)
-        if self._on_read is not None:
-            self._on_read(self._size - self._left, self._size)
-        return len(wanted)
+    form: str = "auto"
+    cluster: str = "default"
+    reporter: str | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +56,7 @@ class Segment:
         known: The segment is in the store under this or another name; there is nothing to read.
         replaces: Segments of the same bytes and reporter under another interpretation.
         offset_from, offset_to, unfinished: Bytes of the uncompressed content.
+        damaged: The compressed stream ends in damage.
         receipt: The columns of a receipt that are known before reading.
     """
 
@@ -127,61 +77,51 @@ class Segment:
         """Whether there is no whole line yet: a log of which nothing can be stored."""
         return self.stream is not None and self.offset_to == 0 and not self.damaged
 
-    @contextmanager
-    def open(self, on_read: Read | None = None) -> Iterator[tuple[BinaryIO, Callable[[], None]]]:
-        """
-        Open the segment's bytes for its reader.
 
-        Yields:
-            The bytes, and what the caller calls once the reader is done with them and before anything is stored: it
-            raises UnreadableInput if they are not those that the segment's id was made of.
-        """
-        with _opened(self.name) as plain:
-            stream = io.BufferedReader(plain, _CHUNK)
-            _forward(stream, self.offset_from)
-            # A log ends with its last whole line; that the rest is lost is for the caller to say.
-            damage = DAMAGE if self.damaged and not self.format.is_log else None
-            part = _Range(stream, self.offset_to - self.offset_from, on_read, damage)
-            reader = io.BufferedReader(part, _CHUNK)
-
-            def check() -> None:
-                while reader.read(_CHUNK):
-                    pass
-                if part.content.hexdigest() != self.receipt["digest"]:
-                    raise UnreadableInput("changed while it was read", at=Place(self.name), do="Ingest it again.")
-
-            yield reader, check
-
-
-@contextmanager
-def _opened(name: str) -> Iterator[Plain]:
-    path = Path(name)
-    try:
-        mode = path.stat().st_mode
-        if path.is_dir():
-            raise UnreadableInput("this is a folder", at=Place(name), do="Name the files in it.")
-        if not S_ISREG(mode):
-            raise UnreadableInput("not a file", at=Place(name), do="Inputs are read twice: save it to a file first.")
-        with Plain(path.open("rb")) as plain:
-            yield plain
-    except OSError as error:
-        what = f"cannot be read: {error.strerror or error}"
-        raise UnreadableInput(what, at=Place(name), do="Check the name, its permissions and the disk.") from error
-    except ValueError as error:  # a NUL in the name
-        if "null" not in str(error):
-            raise
-        raise UnreadableInput("cannot be read: no file has such a name", at=Place(name), do="Check it.") from error
-
-
-def check_input(name: str, wanted: str) -> None:
+class Part(io.RawIOBase):
     """
-    Look at the beginning of an input only.
+    Bytes of an input on their way to a reader, hashed as they pass: all that are left, or the next *size*.
 
-    Raises:
-        UnreadableInput: It cannot be opened or its beginning is of no known format.
+    Where a compressed stream ends in damage, reading on raises BadGzipFile once, unless a *size* was given: a log ends
+    with its last whole line, and that the rest is lost is for the caller to say.
     """
-    with _opened(name) as plain:
-        sniff(_read_full(io.BufferedReader(plain, _CHUNK), HEAD), name, wanted)
+
+    def __init__(self, plain: Plain, size: int | None = None, on_read: Read | None = None) -> None:
+        self.size = 0
+        self.content = blake3()
+        self._plain = plain
+        self._wanted = size
+        self._on_read = on_read
+        self._told = False
+
+    def readable(self) -> bool:
+        return True
+
+    @property
+    def damaged(self) -> bool:
+        return self._plain.damaged
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - the buffer protocol has no name in 3.11
+        view = memoryview(buffer)
+        if self._wanted is not None:
+            view = view[: self._wanted - self.size]
+        count = self._plain.readinto(view) if view else 0
+        if count:
+            self.content.update(view[:count])
+            self.size += count
+        elif self._wanted is None and self.damaged and not self._told:
+            self._told = True
+            raise gzip.BadGzipFile(DAMAGE)
+        if self._on_read is not None:
+            self._on_read()
+        return count
+
+    def drain(self) -> None:
+        """Read what the reader has left."""
+        self._told = True
+        buffer = memoryview(bytearray(PIECE))
+        while self.readinto(buffer):
+            pass
 
 
 def printable(name: str) -> str:
@@ -189,59 +129,137 @@ def printable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "replace")
 
 
-def find_segment(
-    name: str, *, wanted: str, cluster: str, reporter: str | None, receipts: Sequence[dict[str, Any]]
-) -> Segment:
-    """
-    Look at an input and say which part of it is new to a store with these *receipts*.
+def interpretation_of(form: Format, how: How) -> str:
+    """Return how an input is read, as receipts and ids hold it."""
+    return json.dumps({"format": form.name, "cluster": how.cluster, "reporter": how.reporter}, sort_keys=True)
 
-    Reads the input once, to the end: its id is made of its bytes.
+
+def format_of(opened: Opened, how: How) -> Format:
+    """
+    Return the format of an input, from its beginning.
 
     Raises:
-        UnreadableInput: It cannot be opened or its beginning is of no known format.
+        UnreadableInput: It is of no known format.
     """
-    with _opened(name) as plain:
-        stream = io.BufferedReader(plain, _CHUNK)
-        head = _read_full(stream, HEAD)
-        form = sniff(head, name, wanted)
-        interpretation = json.dumps({"format": form.name, "cluster": cluster, "reporter": reporter}, sort_keys=True)
-        begun = _begun(receipts, head, reporter) if form.is_log else []
-        marks = _marks_by_stream(receipts, interpretation, head) if form.is_log else {}
-        scan = _Scan(sorted({(r["offset_to"], r["tail_bytes"]) for r in begun}), {o for m in marks.values() for o in m})
-        scan.take(head)
-        while chunk := stream.read(_CHUNK):
-            scan.take(chunk)
-        damaged = plain.damaged
-    common = {
-        "name": printable(name), "format": form.name, "interpretation": interpretation, "cluster": cluster,
-        "reporter_name": reporter, "bytes": scan.size,
-    }  # fmt: skip
-    if form.is_log:
-        shared = [r for r in begun if scan.tail(r["offset_to"], r["tail_bytes"]) == r["tail_digest"]]
-        older = _older_copy(marks, scan, receipts)
-        return _log_segment(name, form, scan, head, shared, older, common, damaged, receipts)
-    digest = scan.whole.hexdigest()
+    head = opened.head
+    if not head and opened.plain.damaged:
+        what = "the compressed stream is damaged from its beginning"
+        raise UnreadableInput(what, at=Place(opened.name), do="Copy it again from where it is whole.")
+    return sniff(head, opened.name, how.form)
+
+
+def begins(opened: Opened, how: How) -> str:
+    """
+    Return a digest that inputs share if one may be the other, an older copy of it or one that it has grown from.
+
+    Raises:
+        UnreadableInput: The beginning is of no known format.
+    """
+    head = opened.head
+    if format_of(opened, how).is_log:
+        head = head[: head.find(b"\n") + 1] or head
+    return blake3(head).hexdigest()
+
+
+def looks_known(opened: Opened, receipts: Sequence[dict[str, Any]]) -> bool:
+    """
+    Whether a capture may be in a store with these *receipts*, so that hashing it first may save decoding it.
+
+    The size tells, where it is known without unpacking; else the name.
+    """
+    if opened.size is None:
+        return False
+    if opened.plain.packed:
+        return any(r["name"] == printable(opened.name) for r in receipts)
+    return any(r["bytes"] == opened.size for r in receipts)
+
+
+def find_segment(
+    opened: Opened, how: How, receipts: Sequence[dict[str, Any]], on_read: Read | None = None, *, damaged: bool = False
+) -> Segment:
+    """
+    Read an input to its end and say which part of it is new to a store with these *receipts*.
+
+    Args:
+        opened: Nothing was read of it yet. It can be rewound.
+        how: Part of what the id is made of.
+        receipts: Of everything that is stored.
+        on_read: Called as bytes are read.
+        damaged: The input was put aside from a compressed stream that ends in damage.
+
+    Raises:
+        UnreadableInput: Its beginning is of no known format.
+    """
+    form, head, plain = format_of(opened, how), opened.head, opened.plain
+    if not form.is_log:
+        part = Part(plain, on_read=on_read)
+        part.drain()
+        return capture_segment(opened.name, form, how, part, receipts)
+    interpretation = interpretation_of(form, how)
+    begun = _begun(receipts, head, how.reporter)
+    marks = _marks_by_stream(receipts, interpretation, head)
+    scan = _Scan(sorted({(r["offset_to"], r["tail_bytes"]) for r in begun}), {o for m in marks.values() for o in m})
+    while chunk := plain.read(PIECE):
+        scan.take(chunk)
+        if on_read is not None:
+            on_read()
+    common = _common(opened.name, form, how, scan.size)
+    shared = [r for r in begun if scan.tail(r["offset_to"], r["tail_bytes"]) == r["tail_digest"]]
+    older = _older_copy(marks, scan, receipts)
+    return _log_segment(opened, form, scan, head, shared, older, common, damaged or plain.damaged, receipts)
+
+
+def capture_segment(name: str, form: Format, how: How, part: Part, receipts: Sequence[dict[str, Any]]) -> Segment:
+    """Return the segment that a capture is, once all bytes of it went through *part*."""
+    interpretation, digest = interpretation_of(form, how), part.content.hexdigest()
     segment = _id(interpretation, digest)
-    receipt = common | {
-        "digest": digest, "stream": None, "offset_from": 0, "offset_to": scan.size, "head_digest": None,
+    receipt = _common(name, form, how, part.size) | {
+        "digest": digest, "stream": None, "offset_from": 0, "offset_to": part.size, "head_digest": None,
         "head_bytes": None, "tail_digest": None, "tail_bytes": None, "marks": None, "first_line": None,
         "unfinished_bytes": 0,
     }  # fmt: skip
-    same = (r for r in receipts if r["digest"] == digest and r["reporter_name"] == reporter)
+    same = (r for r in receipts if r["digest"] == digest and r["reporter_name"] == how.reporter)
     return Segment(
-        name, form, segment, None, 0, scan.size, 0, damaged, any(r["segment"] == segment for r in receipts),
+        name, form, segment, None, 0, part.size, 0, part.damaged, any(r["segment"] == segment for r in receipts),
         _read_otherwise(same, interpretation), receipt,
     )  # fmt: skip
 
 
+def range_of(opened: Opened, segment: Segment, on_read: Read | None = None) -> Part:
+    """Return the bytes of a range of a log."""
+    plain = opened.rewind()
+    _forward(plain, segment.offset_from, on_read)
+    return Part(plain, segment.offset_to - segment.offset_from, on_read)
+
+
+def check_range(part: Part, segment: Segment) -> Segment:
+    """
+    Return *segment* if the bytes that went to the reader are those that its id was made of.
+
+    Raises:
+        UnreadableInput: They are not.
+    """
+    part.drain()
+    if part.content.hexdigest() != segment.receipt["digest"]:
+        raise UnreadableInput("changed while it was read", at=Place(segment.name), do="Ingest it again.")
+    return segment
+
+
+def _common(name: str, form: Format, how: How, size: int) -> dict[str, Any]:
+    return {
+        "name": printable(name), "format": form.name, "interpretation": interpretation_of(form, how),
+        "cluster": how.cluster, "reporter_name": how.reporter, "bytes": size,
+    }  # fmt: skip
+
+
 def _log_segment(
-    name: str, form: Format, scan: _Scan, head: bytes, shared: list[dict[str, Any]], older: dict[str, Any] | None,
+    opened: Opened, form: Format, scan: _Scan, head: bytes, shared: list[dict[str, Any]], older: dict[str, Any] | None,
     common: dict[str, Any], damaged: bool, receipts: Sequence[dict[str, Any]],
 ) -> Segment:  # fmt: skip
     """*shared* are the ranges, of any interpretation, that this log begins with; in *older* it ends, if it is known."""
     last, end = older or _last_range(shared, common["interpretation"], receipts), scan.last_line
     start = end if older else last["offset_to"] if last else 0
-    digest = _digest(name, start, end) if start else scan.lines.hexdigest()
+    digest = _digest(opened, start, end) if start else scan.lines.hexdigest()
     segment = _id(common["interpretation"], digest, f"{last['stream']} {start}" if last else "")
     nothing_new = last is not None and start == end
     if last is not None and nothing_new:
@@ -256,7 +274,7 @@ def _log_segment(
     }  # fmt: skip
     known = nothing_new or any(r["segment"] == segment for r in receipts)
     return Segment(
-        name, form, segment, receipt["stream"], start, end, scan.size - end, damaged, known,
+        opened.name, form, segment, receipt["stream"], start, end, scan.size - end, damaged, known,
         _read_otherwise(shared, common["interpretation"]), receipt,
     )  # fmt: skip
 
@@ -384,28 +402,20 @@ class _Scan:
         return blake3(self._line_tail[-size:] if size else b"").hexdigest()
 
 
-def _digest(name: str, begin: int, end: int) -> str:
-    state = blake3()
-    with _opened(name) as plain:
-        stream = io.BufferedReader(plain, _CHUNK)
-        _forward(stream, begin)
-        left = end - begin
-        while left and (chunk := stream.read(min(_CHUNK, left))):
-            state.update(chunk)
-            left -= len(chunk)
-    return state.hexdigest()
+def _digest(opened: Opened, begin: int, end: int) -> str:
+    plain = opened.rewind()
+    _forward(plain, begin)
+    part = Part(plain, end - begin)
+    part.drain()
+    return str(part.content.hexdigest())
 
 
-def _forward(stream: BinaryIO, count: int) -> None:
-    while count and (chunk := stream.read(min(_CHUNK, count))):
-        count -= len(chunk)
-
-
-def _read_full(stream: BinaryIO, size: int) -> bytes:
-    held = b""
-    while len(held) < size and (chunk := stream.read(size - len(held))):
-        held += chunk
-    return held
+def _forward(plain: Plain, count: int, on_read: Read | None = None) -> None:
+    buffer = memoryview(bytearray(PIECE))
+    while count and (found := plain.readinto(buffer[:count])):
+        count -= found
+        if on_read is not None:
+            on_read()
 
 
 def _begun(receipts: Sequence[dict[str, Any]], head: bytes, reporter: str | None) -> list[dict[str, Any]]:

@@ -15,8 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vzflow.flow.errors import Place, UnreadableInput, UsageProblem, VzflowError
 from vzflow.pipeline.answer import check_fail_on, covered, failures, report_facts, too_little
-from vzflow.pipeline.ingest import IngestResult, InputResult, Progress, check_arguments, gravest, ingest
+from vzflow.pipeline.ingest import IngestResult, check_arguments, gravest, ingest
 from vzflow.pipeline.judge import Asked, Judge, model_of
+from vzflow.pipeline.one_input import InputResult, Progress
 from vzflow.store.lake import Lake
 
 

@@ -12,6 +12,9 @@ import pyarrow as pa
 from vzflow.flow.errors import REJECT_KEEPS, Place, Reject
 from vzflow.flow.terms import RejectReason, SkipReason
 
+#: Rejects of one reason that are kept: enough to see what is wrong, too few to fill memory with.
+REJECTS_KEPT = 1_000
+
 
 @dataclass(frozen=True)
 class Context:
@@ -20,7 +23,7 @@ class Context:
 
     Args:
         path: Name for messages.
-        segment: Id that every row carries.
+        segment: What every row carries until it is stored; a capture's id is known only when it was read.
         cluster: Cluster the addresses belong to.
         reporter_name: Namespace/pod whose proxy wrote the log, when the user knows it.
     """
@@ -41,12 +44,18 @@ class Tally:
 
     Nothing disappears silently: once the reader is exhausted, `read == in_flows + skipped + rejected`, counted in
     packets or lines. A reject that stands for no whole record (the rest of a damaged file) counts as one read record.
+
+    Memory is bounded: of each reason the first REJECTS_KEPT are kept with place and bytes, the others are counted.
     """
 
     read: int = 0
     in_flows: int = 0
     skipped: Counter[SkipReason] = field(default_factory=Counter)
+    #: Those that are kept.
     rejects: list[Reject] = field(default_factory=list)
+    #: Those that are not, and how many are kept.
+    more: Counter[RejectReason] = field(default_factory=Counter)
+    kept: Counter[RejectReason] = field(default_factory=Counter)
     #: Why the input could not be read to its end; null when it could.
     damage: RejectReason | None = None
 
@@ -54,17 +63,46 @@ class Tally:
         self.skipped[reason] += 1
 
     def reject(self, record: int, reason: RejectReason, detail: str, raw: bytes = b"") -> None:
+        if not self.room_for(reason):
+            self.more[reason] += 1
+            return
+        self.kept[reason] += 1
         self.rejects.append(Reject(record, reason, detail, raw[:REJECT_KEEPS]))
+
+    def reject_more(self, reason: RejectReason, count: int) -> None:
+        """Count rejects of which nothing is kept: for callers that ask `room_for` first."""
+        self.more[reason] += count
+
+    def room_for(self, reason: RejectReason) -> bool:
+        """Whether one more reject of *reason* would be kept."""
+        return self.kept[reason] < REJECTS_KEPT
 
     def stop(self, record: int, reason: RejectReason, detail: str, raw: bytes = b"") -> None:
         """Note that the input is damaged at *record*: what came before is whole, the rest is this one reject."""
         self.read += 1
-        self.reject(record, reason, detail, raw)
+        self.kept[reason] += 1  # where an input breaks is worth one more than are kept
+        self.rejects.append(Reject(record, reason, detail, raw[:REJECT_KEEPS]))
         self.damage = reason
 
     @property
+    def rejected(self) -> int:
+        return self.kept.total() + self.more.total()
+
+    @property
     def balanced(self) -> bool:
-        return self.read == self.in_flows + self.skipped.total() + len(self.rejects)
+        return self.read == self.in_flows + self.skipped.total() + self.rejected
+
+    def rejected_by_reason(self) -> dict[str, int]:
+        """Return how many there were, by reason."""
+        return {reason.value: count for reason, count in (self.kept + self.more).items()}
+
+    def told(self) -> list[Reject]:
+        """Return every reject that is kept, then one for the rest of each reason."""
+        rest = sorted((reason, count) for reason, count in self.more.items() if count)
+        return self.rejects + [
+            Reject(None, reason, f"{count} more like this; the first {self.kept[reason]} are kept", records=count)
+            for reason, count in rest
+        ]
 
 
 class Reader(Protocol):

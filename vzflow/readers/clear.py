@@ -24,8 +24,6 @@ _HTTP_ANSWER = re.compile(rb"HTTP/1\.[01] [1-5]\d\d[ \r\n]")
 _UPGRADE = re.compile(rb"\nupgrade:([^\r\n]*)")
 _TO_TLS = re.compile(rb"\btls/")
 _STAYS_CLEAR = re.compile(rb"[ \t]*(?:websocket|h2c)\b")
-_SWITCHED = re.compile(rb"http/1\.1 101[ \r\n]")
-_TUNNEL = re.compile(rb"http/1\.[01] 200 connection established")
 #: Redis serialization protocol: an array of bulk strings, how every client library sends a command.
 _REDIS = re.compile(rb"\*[1-9]\d{0,5}\r\n\$\d{1,9}\r\n")
 #: Commands of Redis as a person types them, without those that another protocol of lines has too; and replies.
@@ -95,9 +93,10 @@ def _became(message: bytes) -> str | None:
         end = message.find(b"\n\n")
     head = (message if end < 0 else message[:end]).lower()
     if head.startswith(b"http/1."):
-        if _TUNNEL.match(head):
+        # Behind "http/1.1 ": the code and the phrase.
+        if head.startswith(b"200 connection established", 9):
             return ""
-        if _SWITCHED.match(head):
+        if head.startswith(b"101", 9):
             upgrade = _UPGRADE.search(head)
             if upgrade is None or not _STAYS_CLEAR.match(upgrade[1]):
                 return ""

@@ -58,9 +58,9 @@ def _quic_kind(data: bytes) -> int:
     """
     Return what a datagram is that should begin with a QUIC long header; a peer's Initial counts as an answer.
 
-    The long header has the fixed bit, a version in use, and connection ids that fit (RFC 9000 section 17.2). Negotiating
-    versions and Retry only prepare a handshake. A packet that follows another in the datagram is of the same connection
-    (section 12.2). A fixed bit that was greased (RFC 9287) leaves too little to recognise.
+    The long header has the fixed bit, a version in use, and connection ids that fit (RFC 9000 section 17.2). Retry, and
+    negotiating versions, only prepare a handshake. A packet that follows another in the datagram is of the same
+    connection (section 12.2). A fixed bit that was greased (RFC 9287) leaves too little to recognise.
     """
     if not data:
         return _ABSENT

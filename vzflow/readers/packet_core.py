@@ -76,8 +76,8 @@ cython.declare(
     LIVE=Int, ALIAS=Int, OPENED=Int, RESET=Int,
     LOOPBACK=Int, WIRE=Int, UNMARKED=Int, TUNNEL=Int,
     SECOND_FIRST=Int, OPENER_KNOWN=Int, OPENER_SIDE=Int, BLIND=Int,
-    POOL_FULL=Int, BASIS_SHIFT=Int, SIDE_SHIFT=Int, ACKED=Int,
-    FINNED=Int, RESETTED=Int, REFUSED=Int, FIXED_FACTS=Int,
+    POOL_FULL=Int, TRIED=Int, BASIS_SHIFT=Int, SIDE_SHIFT=Int, ACKED=Int,
+    FINNED=Int, RESETTED=Int, REFUSED=Int,
     CHUNK=Int, STREAM_LIMIT=Int, FIRST_DATAGRAM=Int, CHUNKS=Int,
     GAPS=Int, ACKS=Int, STREAM_WORDS=Int, BASE=Int,
     HAVE=Int, COUNTS=Int, MARKS=Int, AT_CHUNKS=Int,
@@ -151,6 +151,7 @@ OPENER_KNOWN = 1 << 9
 OPENER_SIDE = 1 << 10  # side 1 opened
 BLIND = 1 << 11  # payload of a packet whose header was cut is not known
 POOL_FULL = 1 << 14
+TRIED = 1 << 15  # it was judged early, and nothing was proven
 BASIS_SHIFT = 12  # two bits: index in BASES
 # Of each side: shifted by 24 + 8 * side.
 SIDE_SHIFT = 24
@@ -163,18 +164,22 @@ _FIXED = (
     unknown(TransportBasis.MIDSTREAM),
     unknown(TransportBasis.CUT),
 )
-FIXED_FACTS = len(_FIXED)
 _AS_DATAGRAM, _AS_SILENT, _AS_MIDSTREAM, _AS_CUT = 1, 2, 3, 4
+#: Different facts that are held once for all flows.
+MAX_SHARED_FACTS = 65_536
 #: What a judgement of incomplete bytes may say; with a full pool, the pool is the reason.
-_INCOMPLETE = (TransportBasis.CUT, TransportBasis.UNRECOGNISED, TransportBasis.MIDSTREAM)
+_INCOMPLETE = (
+    TransportBasis.CUT, TransportBasis.UNRECOGNISED, TransportBasis.MIDSTREAM, TransportBasis.TLS_HANDSHAKE,
+)  # fmt: skip
 
 # The first bytes of one direction: where they lie in the pool, and which segments brought them.
 CHUNK = 512
 STREAM_LIMIT, FIRST_DATAGRAM = LIMIT, DATAGRAM_LIMIT
 CHUNKS, GAPS, ACKS = 16, 10, 16
 BASE, HAVE, COUNTS, MARKS = 0, 1, 2, 3
-AT_CHUNKS, AT_GAPS, AT_ACKS = 4, 20, 40
-STREAM_WORDS = 72
+# Two chunks in a word, 31 bits each; a gap's begin and end and an acknowledgement's end before its 32-bit number.
+AT_CHUNKS, AT_GAPS, AT_ACKS = 4, 12, 22
+STREAM_WORDS = 38
 STARTED, CUT, BEYOND = 1, 2, 4
 
 # Copies: the fingerprint of a packet, where it was seen, and which flow counted it.
@@ -319,11 +324,15 @@ class Core:
     out_flows: Int[::1]
     rows: Int
     facts: list
+    fact_numbers: dict
+    own_facts: list
     spare_facts: list
     times: Int[::1]
 
     # First payload bytes.
     pool: cython.uchar[::1]
+    scratch_memory: object
+    scratch: cython.uchar[::1]
     streams: Int[::1]
     free_chunks: Int[::1]
     chunks_free: Int
@@ -409,10 +418,14 @@ class Core:
         self.out_keys, self.out_flows = self.out_memory
         self.rows = 0
         self.facts = [None, *_FIXED]
+        self.fact_numbers = {}
+        self.own_facts = []
         self.spare_facts = []
         self.times = _zeros(max_flows, "q")
         chunks = max(1, payload_pool // CHUNK)
         self.pool = _zeros(chunks * CHUNK, "B")
+        self.scratch_memory = _zeros(STREAM_LIMIT, "B")
+        self.scratch = self.scratch_memory
         self.streams = _zeros(STREAM_WORDS * chunks, "q")
         self.free_chunks = _zeros(chunks, "q")
         self.chunks_free = 0
@@ -488,7 +501,11 @@ class Core:
     @property
     def row_facts(self) -> list[Facts]:
         """What the first payload bytes of each of these rows say."""
-        return [self.facts[self.out_flows[i * OUT_WORDS + FACTS]] for i in range(self.rows)]
+        return [self._facts(self.out_flows[i * OUT_WORDS + FACTS]) for i in range(self.rows)]
+
+    @cython.cfunc
+    def _facts(self, index: Int) -> object:
+        return self.facts[index] if index >= 0 else self.own_facts[-1 - index]
 
     @property
     def blind_flag(self) -> int:
@@ -1366,9 +1383,16 @@ class Core:
             self._note_tcp(slot, f, side)
         if keep and self.pay_length > 0 and self.flows[f + FACTS] == 0:
             self._keep_payload(slot, f, side, has_tcp)
+            if has_tcp and self._both_full(f):
+                self._settle(slot)
+            elif self.flows[f + FLAGS] & TRIED == 0 and self.flows[f + STREAMS] >> 31 != 0:
+                if has_tcp:
+                    self._settle_early(slot, f)
+                elif self.flows[f + STREAMS] & TOP31:
+                    self._settle(slot)  # the first datagram of each side is all that is looked at
         if (
-            has_tcp and self.flows[f + STREAMS] != 0 and self.flows[f + FACTS] == 0
-            and (self._closed(f) or self._both_full(f))
+            self.tcp_flags & (FIN | RST) and has_tcp and self.flows[f + STREAMS] != 0 and self.flows[f + FACTS] == 0
+            and self._closed(f)
         ):  # fmt: skip
             self._settle(slot)
 
@@ -1646,8 +1670,8 @@ class Core:
         flags = self.flows[f + FLAGS] & ~(OPENER_SIDE | 3 << BASIS_SHIFT) | opener | OPENER_KNOWN
         self.flows[f + FLAGS] = flags & ~LIVE
         tunnel = flags & TUNNEL != 0
-        if not tunnel and self.flows[f + FACTS] > FIXED_FACTS and self.keys[k + PORTS] >> 16 & 0xFF == UDP:
-            tunnel = self.facts[self.flows[f + FACTS]].app_protocol == WIREGUARD
+        if not tunnel and self.keys[k + PORTS] >> 16 & 0xFF == UDP:
+            tunnel = self._facts(self.flows[f + FACTS]).app_protocol == WIREGUARD
         o = self.rows * KEY_WORDS
         for i in range(KEY_WORDS):
             self.out_keys[o + i] = self.keys[k + i]
@@ -1724,26 +1748,73 @@ class Core:
     def _settle(self, slot: Int) -> cython.int:
         """Draw the conclusions from the first payload bytes, and let go of them."""
         f: Int = slot * FLOW_WORDS
-        flags: Int = self.flows[f + FLAGS]
-        heard: cython.bint
-        first = self._take_stream(f, 0)
-        second = self._take_stream(f, 1)
-        if self.keys[slot * KEY_WORDS + PORTS] >> 16 & 0xFF == TCP:
-            heard = self.flows[f + PACKETS] > 0 and self.flows[f + PACKETS + 1] > 0 and not flags & BLIND
-            heard = heard and not self._unseen(f, 0) and not self._unseen(f, 1)
-            over = (flags >> SIDE_SHIFT | flags >> (SIDE_SHIFT + 8)) & (FINNED | RESETTED) != 0
-            facts = judge_streams(first, second, ended=heard and over)
-        else:
-            facts = judge_datagrams(first, second)
+        facts = self._judged(slot, self._stream(f, 0), self._stream(f, 1))
         if self.flows[f + FLAGS] & POOL_FULL and facts.transport is Transport.UNKNOWN and facts.basis in _INCOMPLETE:
             facts = unknown(TransportBasis.POOL_FULL, facts.app_protocol)
-        if self.spare_facts:
-            index = self.spare_facts.pop()
-            self.facts[index] = facts
-        else:
+        self._note_facts(f, facts)
+
+    @cython.cfunc
+    def _judged(self, slot: Int, first: object, second: object) -> object:
+        f: Int = slot * FLOW_WORDS
+        flags: Int = self.flows[f + FLAGS]
+        heard: cython.bint
+        over: cython.bint
+        if self.keys[slot * KEY_WORDS + PORTS] >> 16 & 0xFF != TCP:
+            return judge_datagrams(first, second)
+        over = (flags >> SIDE_SHIFT | flags >> (SIDE_SHIFT + 8)) & (FINNED | RESETTED) != 0
+        heard = over and self.flows[f + PACKETS] > 0 and self.flows[f + PACKETS + 1] > 0 and not flags & BLIND
+        return judge_streams(first, second, ended=heard and not self._unseen(f, 0) and not self._unseen(f, 1))
+
+    @cython.cfunc
+    @cython.exceptval(-9, check=False)
+    def _note_facts(self, f: Int, facts: object) -> cython.int:
+        index = self.fact_numbers.get(facts)
+        if index is None and len(self.fact_numbers) < MAX_SHARED_FACTS:
             index = len(self.facts)
             self.facts.append(facts)
+            self.fact_numbers[facts] = index
+        elif index is None:
+            # Too many different ones: this one is kept until its row is taken.
+            if self.spare_facts:
+                index = self.spare_facts.pop()
+                self.own_facts[index] = facts
+            else:
+                index = len(self.own_facts)
+                self.own_facts.append(facts)
+            index = -1 - index
         self.flows[f + FACTS] = index
+        self._free_stream(f, 0)
+        self._free_stream(f, 1)
+
+    @cython.cfunc
+    @cython.exceptval(-9, check=False)
+    def _settle_early(self, slot: Int, f: Int) -> cython.int:
+        """
+        Judge a connection by the first bytes of both sides, where nothing that follows can change what they prove.
+
+        That spares memory for the others. TLS has to go on, and so has everything that is not proven to be in clear.
+        """
+        first: Int = self._stream_of(f, 0)
+        second: Int = self._stream_of(f, 1)
+        if first < 0 or second < 0 or self.streams[first + HAVE] == 0 or self.streams[second + HAVE] == 0:
+            return 0
+        self.flows[f + FLAGS] |= TRIED
+        if self._begins_tls(first) or self._begins_tls(second):
+            return 0
+        one, two = self._stream(f, 0), self._stream(f, 1)
+        facts = self._judged(slot, one, two)
+        # A header that goes on may still announce a change to TLS.
+        if facts.transport is Transport.PLAINTEXT and (
+            facts.app_protocol != "http" or (b"\r\n\r\n" in one.data and b"\r\n\r\n" in two.data)
+        ):
+            self._note_facts(f, facts)
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def _begins_tls(self, s: Int) -> cython.bint:
+        """Whether the first byte may be a TLS record's: change of cipher, alert, handshake, data."""
+        kind: Int = self.pool[self._chunk(s, 0) * CHUNK]
+        return 20 <= kind <= 23
 
     def taken(self) -> None:
         """Say that the rows were taken."""
@@ -1751,9 +1822,9 @@ class Core:
         index: Int
         for i in range(self.rows):
             index = self.out_flows[i * OUT_WORDS + FACTS]
-            if index > FIXED_FACTS:
-                self.facts[index] = None
-                self.spare_facts.append(index)
+            if index < 0:
+                self.own_facts[-1 - index] = None
+                self.spare_facts.append(-1 - index)
         self.rows = 0
 
     def finish(self) -> None:
@@ -1835,6 +1906,13 @@ class Core:
         """Return where the stream of a side lies, or -1."""
         number: Int = self.flows[f + STREAMS] >> (31 * side) & TOP31
         return (number - 1) * STREAM_WORDS
+
+    @cython.cfunc
+    @cython.inline
+    @cython.exceptval(-9, check=False)
+    def _chunk(self, s: Int, i: Int) -> Int:
+        """Return the number of a stream's chunk *i*, or -1."""
+        return (self.streams[s + AT_CHUNKS + i // 2] >> (31 * (i % 2)) & TOP31) - 1
 
     @cython.cfunc
     @cython.exceptval(-9, check=False)
@@ -1950,12 +2028,10 @@ class Core:
     def _note_ack(self, s: Int, end: Int, ack: Int) -> cython.int:
         """The segment that brought the bytes before *end* acknowledged *ack*; of too many, the later are not noted."""
         count: Int = self.streams[s + COUNTS] >> 8
-        last: Int = s + AT_ACKS + 2 * (count - 1)
-        if count > 0 and self.streams[last + 1] == ack:
-            self.streams[last] = end
+        if count > 0 and self.streams[s + AT_ACKS + count - 1] & LOW32 == ack:
+            self.streams[s + AT_ACKS + count - 1] = end << 32 | ack
         elif count < ACKS:
-            self.streams[last + 2] = end
-            self.streams[last + 3] = ack
+            self.streams[s + AT_ACKS + count] = end << 32 | ack
             self.streams[s + COUNTS] += 256
 
     @cython.cfunc
@@ -1965,14 +2041,12 @@ class Core:
         count: Int = self.streams[s + COUNTS] & 0xFF
         end: Int = min(at + self.pay_length, STREAM_LIMIT)
         begin: Int = at
-        g: Int
         i: Int
         low: Int
         high: Int
         for i in range(count):
-            g = s + AT_GAPS + 2 * i
-            low = self.streams[g] >> 16
-            high = self.streams[g] & 0xFFFF
+            low = self.streams[s + AT_GAPS + i] >> 46
+            high = self.streams[s + AT_GAPS + i] >> 32 & 0x3FFF
             if low <= begin < high:
                 begin = high
             elif begin < low < end:
@@ -1984,12 +2058,10 @@ class Core:
             return 0
         # In order of their beginnings.
         i = count
-        while i > 0 and self.streams[s + AT_GAPS + 2 * (i - 1)] >> 16 > begin:
-            self.streams[s + AT_GAPS + 2 * i] = self.streams[s + AT_GAPS + 2 * (i - 1)]
-            self.streams[s + AT_GAPS + 2 * i + 1] = self.streams[s + AT_GAPS + 2 * (i - 1) + 1]
+        while i > 0 and self.streams[s + AT_GAPS + i - 1] >> 46 > begin:
+            self.streams[s + AT_GAPS + i] = self.streams[s + AT_GAPS + i - 1]
             i -= 1
-        self.streams[s + AT_GAPS + 2 * i] = begin << 16 | end
-        self.streams[s + AT_GAPS + 2 * i + 1] = self.ack
+        self.streams[s + AT_GAPS + i] = begin << 46 | end << 32 | self.ack
         self.streams[s + COUNTS] += 1
 
     @cython.cfunc
@@ -1998,20 +2070,22 @@ class Core:
         """Take over the early segments that what is there now reaches."""
         count: Int = self.streams[s + COUNTS] & 0xFF
         done: Int = 0
-        g: Int
+        gap: Int
+        end: Int
         i: Int
         while done < count:
-            g = s + AT_GAPS + 2 * done
-            if self.streams[g] >> 16 > self.streams[s + HAVE]:
+            gap = self.streams[s + AT_GAPS + done]
+            if gap >> 46 > self.streams[s + HAVE]:
                 break
-            if self.streams[g] & 0xFFFF > self.streams[s + HAVE]:
-                self.streams[s + HAVE] = self.streams[g] & 0xFFFF
-                self._note_ack(s, self.streams[s + HAVE], self.streams[g + 1])
+            end = gap >> 32 & 0x3FFF
+            if end > self.streams[s + HAVE]:
+                self.streams[s + HAVE] = end
+                self._note_ack(s, end, gap & LOW32)
             done += 1
         if done == 0:
             return 0
-        for i in range(2 * (count - done)):
-            self.streams[s + AT_GAPS + i] = self.streams[s + AT_GAPS + 2 * done + i]
+        for i in range(count - done):
+            self.streams[s + AT_GAPS + i] = self.streams[s + AT_GAPS + done + i]
         self.streams[s + COUNTS] -= done
 
     @cython.cfunc
@@ -2022,28 +2096,31 @@ class Core:
         place: Int
         stop: Int
         i: Int
-        g: Int
+        low: Int
+        high: Int
         kept: Int = self.streams[s + COUNTS] & 0xFF
         skip: Int
         while begin < end:
             # An early segment that lies here already was captured first.
             skip = end
             for i in range(kept):
-                g = self.streams[s + AT_GAPS + 2 * i]
-                if g >> 16 <= begin < (g & 0xFFFF):
-                    p += (g & 0xFFFF) - begin
-                    begin = g & 0xFFFF
+                low = self.streams[s + AT_GAPS + i] >> 46
+                high = self.streams[s + AT_GAPS + i] >> 32 & 0x3FFF
+                if low <= begin < high:
+                    p += high - begin
+                    begin = high
                     skip = end
-                elif begin < g >> 16 < skip:
-                    skip = g >> 16
+                elif begin < low < skip:
+                    skip = low
             if begin >= end:
                 return True
-            chunk = self.streams[s + AT_CHUNKS + begin // CHUNK] - 1
+            chunk = self._chunk(s, begin // CHUNK)
             if chunk < 0:
                 chunk = self._new_chunk(slot, f)
                 if chunk < 0:
                     return False
-                self.streams[s + AT_CHUNKS + begin // CHUNK] = chunk + 1
+                i = begin // CHUNK
+                self.streams[s + AT_CHUNKS + i // 2] |= (chunk + 1) << (31 * (i % 2))
             place = chunk * CHUNK + begin % CHUNK
             stop = min(skip, (begin // CHUNK + 1) * CHUNK)
             self._copy(place, p, stop - begin)
@@ -2056,11 +2133,13 @@ class Core:
     @cython.exceptval(-9, check=False)
     def _copy(self, place: Int, p: Int, count: Int) -> cython.int:
         """Copy payload into the pool: bounds are checked once for all bytes, so that they are copied many at a time."""
+        source: cython.const[cython.uchar][::1] = self.buf
+        target: cython.uchar[::1] = self.pool
         i: Int
-        if count < 0 or p < 0 or place < 0 or p + count > len(self.buf) or place + count > len(self.pool):
+        if count < 0 or p < 0 or place < 0 or p + count > len(source) or place + count > len(target):
             raise IndexError("payload beyond its buffer")
         for i in range(count):
-            self.pool[place + i] = self.buf[p + i]
+            target[place + i] = source[p + i]
         return 0
 
     @cython.cfunc
@@ -2078,15 +2157,14 @@ class Core:
         return -1
 
     @cython.cfunc
-    def _take_stream(self, f: Int, side: cython.int) -> object:
-        """Return the first bytes of a side as a Stream, and give back what held them."""
+    def _stream(self, f: Int, side: cython.int) -> object:
+        """Return the first bytes of a side."""
         s: Int = self._stream_of(f, side)
         marks: Int
         have: Int
         at: Int = 0
-        chunk: Int
+        size: Int
         i: Int
-        count: Int
         if s < 0:
             begin = self.flows[f + ISN + side]
             base = None if begin < 0 else (begin + 1) & LOW32
@@ -2094,28 +2172,45 @@ class Core:
             return Stream(b"", begin >= 0, self.flows[f + PAYLOAD + side] > 0, False, False, base, ())
         marks = self.streams[s + MARKS]
         have = self.streams[s + HAVE]
-        parts = []
         while at < have:
-            chunk = (self.streams[s + AT_CHUNKS + at // CHUNK] - 1) * CHUNK
-            parts.append(bytes(self.pool[chunk : chunk + min(CHUNK, have - at)]))
-            at += CHUNK
-        count = self.streams[s + COUNTS] >> 8
+            size = min(CHUNK, have - at)
+            self._gather(at, self._chunk(s, at // CHUNK) * CHUNK, size)
+            at += size
         acks = []
-        for i in range(count):
-            acks.append((self.streams[s + AT_ACKS + 2 * i], self.streams[s + AT_ACKS + 2 * i + 1]))
+        for i in range(self.streams[s + COUNTS] >> 8):
+            acks.append((self.streams[s + AT_ACKS + i] >> 32, self.streams[s + AT_ACKS + i] & LOW32))
         waiting = self.streams[s + COUNTS] & 0xFF != 0
         base = None if self.streams[s + BASE] < 0 else self.streams[s + BASE]
-        data = parts[0] if len(parts) == 1 else b"".join(parts)
-        self._free_stream(f, s, side)
+        data = self.scratch_memory[:have].tobytes()
         return Stream(data, marks & STARTED != 0, marks & CUT != 0, marks & BEYOND != 0, waiting, base, tuple(acks))
 
     @cython.cfunc
+    @cython.boundscheck(False)
     @cython.exceptval(-9, check=False)
-    def _free_stream(self, f: Int, s: Int, side: cython.int) -> cython.int:
+    def _gather(self, at: Int, place: Int, count: Int) -> cython.int:
+        """Copy from the pool to where the bytes of a stream come together; bounds as in `_copy`."""
+        source: cython.uchar[::1] = self.pool
+        target: cython.uchar[::1] = self.scratch
         i: Int
+        if count < 0 or at < 0 or place < 0 or at + count > len(target) or place + count > len(source):
+            raise IndexError("payload beyond its buffer")
+        for i in range(count):
+            target[at + i] = source[place + i]
+        return 0
+
+    @cython.cfunc
+    @cython.exceptval(-9, check=False)
+    def _free_stream(self, f: Int, side: cython.int) -> cython.int:
+        """Give back what held the first bytes of a side."""
+        s: Int = self._stream_of(f, side)
+        chunk: Int
+        i: Int
+        if s < 0:
+            return 0
         for i in range(CHUNKS):
-            if self.streams[s + AT_CHUNKS + i] > 0:
-                self.free_chunks[self.chunks_free] = self.streams[s + AT_CHUNKS + i] - 1
+            chunk = self._chunk(s, i)
+            if chunk >= 0:
+                self.free_chunks[self.chunks_free] = chunk
                 self.chunks_free += 1
         self.free_streams[self.streams_free] = s // STREAM_WORDS
         self.streams_free += 1
@@ -2151,7 +2246,7 @@ class Core:
             else:
                 self.times[held] = self.flows[f + TOUCHED]
                 held += 1
-        if self.chunks_free >= self.chunks_max // 4 or held == 0:
+        if self.chunks_free > self.chunks_max // 4 or held == 0:
             return 0
         limit = self._quantile(held, (held + 1) // 2)
         for slot in range(self.used):

@@ -54,14 +54,31 @@ FORMATS: dict[str, Format] = {
     )
 }
 
+_CONVERT = "convert it with `editcap -F pcapng`"
+
 #: Beginnings of files that users have and vzflow does not read, so that it can say what they are.
 _FOREIGN: tuple[tuple[bytes, str], ...] = (
-    (b"snoop\0\0\0", "a Solaris snoop capture; convert it with `editcap -F pcap`"),
+    # Captures, by the magic numbers of Wireshark's wiretap/*.c.
+    (b"snoop\0\0\0", f"a Solaris snoop capture; {_CONVERT}"),
+    (b"RTSS", f"a Microsoft Network Monitor 1 capture; {_CONVERT}"),
+    (b"GMBU", f"a Microsoft Network Monitor 2 capture; {_CONVERT}"),
+    (b"TRSNIFF data    \x1a", f"a Network General Sniffer capture; {_CONVERT}"),
+    (b"XCP\0", f"a NetXray or Windows Sniffer capture; {_CONVERT}"),
+    (b"iptrace 1.0", f"an AIX iptrace capture; {_CONVERT}"),
+    (b"iptrace 2.0", f"an AIX iptrace capture; {_CONVERT}"),
+    (b"\x7fver", f"an EtherPeek or OmniPeek capture; {_CONVERT}"),
+    (b"\x54\x52\x00\x64", f"a nettl capture of HP-UX; {_CONVERT}"),
+    (b"btsnoop\0", "a Bluetooth capture, which holds no IP flows"),
+    # What else lies beside captures and logs.
     (b"PAR1", "a Parquet file; inputs are captures and logs"),
-    (b"\x28\xb5\x2f\xfd", "zstd-compressed; decompress it first"),
-    (b"BZh", "bzip2-compressed; decompress it first"),
+    (b"SQLite format 3\0", "an SQLite database; inputs are captures and logs"),
+    # Up to two layers of these are unpacked before this is asked.
+    (b"\x1f\x8b", "gzip-compressed again and again; decompress it first"),
+    (b"\x28\xb5\x2f\xfd", "zstd-compressed again and again; decompress it first"),
+    (b"BZh", "bzip2-compressed again and again; decompress it first"),
+    (b"\x04\x22\x4d\x18", "lz4-compressed again and again; decompress it first"),
     (b"\xfd7zXZ\0", "xz-compressed; decompress it first"),
-    (b"\x04\x22\x4d\x18", "lz4-compressed; decompress it first"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive; unpack it first"),
     (b"PK\x03\x04", "a zip archive; unpack it first"),
 )
 

@@ -51,6 +51,8 @@ cdef class _Handshake:
     cdef object certificate
     cdef bint verified
     cdef bint accepted
+    cdef Py_ssize_t answers
+    cdef Py_ssize_t longest_answer
     cdef object client_principal
     cdef object server_principal
 
@@ -63,11 +65,10 @@ cdef class _Handshake:
     @cython.locals(kinds=list, begin=Py_ssize_t, end=Py_ssize_t)
     cdef _read_older_server(self, list messages)
     cdef Py_ssize_t flight_length(self)
-    @cython.locals(count=Py_ssize_t, longest=Py_ssize_t, first=Py_ssize_t, last=Py_ssize_t, data=bytes, at=Py_ssize_t,
-                   length=Py_ssize_t)
-    cdef tuple answers(self)
+    @cython.locals(first=Py_ssize_t, last=Py_ssize_t, data=bytes, at=Py_ssize_t, length=Py_ssize_t)
+    cdef _read_answers(self)
     cdef bint both_ways(self)
-    @cython.locals(refused=bint, flight=Py_ssize_t, count=Py_ssize_t, longest=Py_ssize_t)
+    @cython.locals(refused=bint, flight=Py_ssize_t)
     cdef bint failed(self, bint ended)
 
 @cython.locals(seen=_Handshake, istio=bint, principals=tuple)

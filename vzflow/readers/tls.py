@@ -145,12 +145,14 @@ class _Handshake:
     __slots__ = (
         "accepted",
         "answer",
+        "answers",
         "asked",
         "certificate",
         "client",
         "client_principal",
         "client_side",
         "hello",
+        "longest_answer",
         "newest",
         "resumed",
         "server",
@@ -178,6 +180,9 @@ class _Handshake:
         self.verified = False
         #: The server changed to encryption, which up to TLS 1.2 it does last, content with what the client showed.
         self.accepted = False
+        #: TLS 1.3: encrypted records the server began after the client's second flight, and the longest one's length.
+        self.answers = 0
+        self.longest_answer = 0
         self.client_principal: str | None = None
         self.server_principal: str | None = None
 
@@ -194,6 +199,7 @@ class _Handshake:
         if self.newest:
             self._read_client(len(self.client_side.flight))
             self._read_resumption()
+            self._read_answers()
         else:
             self._read_client(self.client_side.flight_before_change)
             if self.version >= 0:
@@ -246,19 +252,17 @@ class _Handshake:
             return -1
         return self.client_side.data_end - self.client_side.data_begin - 5
 
-    def answers(self) -> tuple[int, int]:
-        """Return how many encrypted records the server began after the client's second flight; the longest length."""
-        count = longest = 0
+    def _read_answers(self) -> None:
+        """Count the encrypted records that the server began after the client's second flight (TLS 1.3)."""
         if self.server_side.data_begin < 0 or self.flight_length() < 0:
-            return 0, 0
+            return
         first, last = self.server.replies(self.client, self.client_side.data_end)
         data, at = self.server.data, self.server_side.data_begin
         while at < last and (length := _record_length(data, at)) > 0:
             if at >= first and data[at] == _DATA:
-                count += 1
-                longest = max(longest, length)
+                self.answers += 1
+                self.longest_answer = max(self.longest_answer, length)
             at += 5 + length
-        return count, longest
 
     def both_ways(self) -> bool:
         """
@@ -269,7 +273,7 @@ class _Handshake:
         """
         if not self.newest:
             return self.client_side.data_begin >= 0 and self.server_side.data_begin >= 0
-        return self.client_side.goes_on and self.answers()[1] > _ALERT_RECORD
+        return self.client_side.goes_on and self.longest_answer > _ALERT_RECORD
 
     def failed(self, ended: bool) -> bool:
         """Return whether the handshake was broken off: by an alert, or by an end before it was complete."""
@@ -283,10 +287,7 @@ class _Handshake:
             return False
         if flight <= _ALERT_RECORD:
             return True
-        if not ended:
-            return False
-        count, longest = self.answers()
-        return count == 1 and longest <= _ALERT_RECORD
+        return ended and self.answers == 1 and self.longest_answer <= _ALERT_RECORD
 
 
 @lru_cache(256)

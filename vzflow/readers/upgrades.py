@@ -186,15 +186,19 @@ def _after_sasl(data: bytes) -> int:
 
 #: NATS client protocol: the server's INFO and the client's CONNECT, both with JSON; TLS begins between the two.
 _NATS_INFO = re.compile(rb'INFO \{[^\r\n]*"(?:server_id|max_payload)":')
-_NATS_CONNECT = re.compile(rb'CONNECT \{[^\r\n]*"(?:verbose|pedantic|lang|version|protocol)":[^\r\n]*\} *\r\n')
-_NATS_REQUIRED = re.compile(rb'CONNECT [^\r\n]*"tls_required": ?true')
+_NATS_CONNECT = re.compile(rb'CONNECT \{[^\r\n]*"(?:verbose|pedantic|lang|version|protocol)":')
+_NATS_REQUIRED = re.compile(rb'"tls_required": ?true')
 
 
 def _nats(said: bytes, heard: bytes, ended: bool) -> _Found:
     if heard and not _NATS_INFO.match(heard):
         return None
     if _NATS_CONNECT.match(said):
-        return unknown(_UNRECOGNISED, "nats") if _NATS_REQUIRED.match(said) else plaintext("nats")
+        line, end, _ = said.partition(b"\r\n")
+        if not end:
+            return unknown(_CUT, "nats")
+        clear = line.rstrip().endswith(b"}") and not _NATS_REQUIRED.search(line)
+        return plaintext("nats") if clear else unknown(_UNRECOGNISED, "nats")
     if not heard or said.startswith(b"CONNECT "):
         return unknown(_CUT, "nats") if heard else None
     if said:

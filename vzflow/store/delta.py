@@ -11,8 +11,8 @@ import json
 import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,6 +46,8 @@ class DeltaFolder:
     """Delta tables side by side in one folder. Every method looks at the newest version of the table it names."""
 
     root: Path
+    #: Entered for each commit: processes that write to one store together take turns instead of trying again.
+    turn: Callable[[], AbstractContextManager[None]] = field(default=nullcontext, compare=False)
 
     def files(self, table: str) -> list[str]:
         """
@@ -131,7 +133,9 @@ class DeltaFolder:
         if delta is None:
             return []
         with self._translated(Path(delta.table_uri).name):
-            entries: list[dict[str, Any]] = pa.table(delta.get_add_actions(flatten=True)).to_pylist()
+            # Not pa.table: it imports pandas, to see whether this is a DataFrame.
+            found = pa.RecordBatchReader.from_stream(delta.get_add_actions(flatten=True)).read_all()
+            entries: list[dict[str, Any]] = found.to_pylist()
         return entries
 
     def _files(self, table: str, delta: DeltaTable | None) -> list[tuple[str, dict[str, Any]]]:
@@ -167,7 +171,7 @@ class DeltaFolder:
             return False
         schema = schema_in(delta)
         inside = pa.schema([field for field in schema if field.name not in _PARTITION_COLUMNS])
-        adds = added(self._write(name, inside, rows()), constants)
+        adds = added(self._write(name, rows()), constants)
         taken_out = sorted({*ends.values()} - {app_id})
         properties = CommitProperties(
             app_transactions=[Transaction(app_id, version), *(Transaction(old, 0) for old in taken_out)],
@@ -196,18 +200,16 @@ class DeltaFolder:
             partition, gone = partition_in(entry), pa.array(list(segments), TEXT)
             batches = pq.ParquetFile(path).iter_batches()
             kept = (b.filter(pc.invert(pc.is_in(b.column("segment"), gone))).cast(schema) for b in batches)
-            actions += added(self._write(name, schema, ((partition, b) for b in kept if len(b))))
+            actions += added(self._write(name, ((partition, b) for b in kept if len(b))))
         return actions
 
-    def _write(
-        self, name: str, schema: pa.Schema, rows: Iterable[tuple[Partition | None, pa.RecordBatch]]
-    ) -> list[Written]:
+    def _write(self, name: str, rows: Iterable[tuple[Partition | None, pa.RecordBatch]]) -> list[Written]:
         """
         Write new files, which are not part of the table before they are committed; none if *rows* raises.
 
         Once a commit was tried they stay, even if it failed: it may have taken place all the same.
         """
-        files = ParquetFiles(self.root / name, schema)
+        files = ParquetFiles(self.root / name)
         try:
             for partition, batch in rows:
                 with self._translated(name):
@@ -227,14 +229,15 @@ class DeltaFolder:
         committed since the handle was opened ends in a conflict. Nothing else keeps two processes apart.
         """
         last = ""
-        for wait in PATIENCE:
-            time.sleep(wait)
-            delta, opened = opened or self._open(name), None
-            try:
-                with self._translated(name):
-                    return attempt(delta)
-            except CommitFailedError as error:
-                last = one_line(error)
+        with self.turn():
+            for wait in PATIENCE:
+                time.sleep(wait)
+                delta, opened = opened or self._open(name), None
+                try:
+                    with self._translated(name):
+                        return attempt(delta)
+                except CommitFailedError as error:
+                    last = one_line(error)
         what = f"{len(PATIENCE)} tries to write {name}/ failed: {last}"
         raise ServiceUnavailable(what, at=str(self.root), do="Run the command again when fewer others write")
 

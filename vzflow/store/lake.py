@@ -58,6 +58,28 @@ _RECEIPT = "vzflow.receipt"
 RECENT = 100
 
 
+@dataclass(frozen=True)
+class Unit:
+    """
+    What is stored exactly once, as it is known when it was read.
+
+    Args:
+        segment: Its id, which every flow carries.
+        receipt: One row of RECEIPT_SCHEMA without the columns COUNTED, in which a column that is left out is null.
+        rejects: Records that could not be used.
+        app_id: What is stored once per version: the segment by default; for a range of a log its stream id.
+        version: For a range of a log its end offset. Versions of one id only grow.
+        replaces: Segments that go in the commits that this one comes in: the same bytes, read another way.
+    """
+
+    segment: str
+    receipt: Mapping[str, Any]
+    rejects: Sequence[Reject] = ()
+    app_id: str | None = None
+    version: int = 1
+    replaces: Sequence[str] = ()
+
+
 class Superseded(VzflowError):
     """Another process replaced the same partition meanwhile: classify again from what the store holds now."""
 
@@ -116,14 +138,8 @@ class Lake(DeltaFolder):
 
     def add_segment(
         self,
-        segment: str,
         flows: Iterable[pa.RecordBatch],
-        rejects: Sequence[Reject],
-        make_receipt: Callable[[], Mapping[str, Any]],
-        *,
-        app_id: str | None = None,
-        version: int = 1,
-        replaces: Sequence[str] = (),
+        finish: Callable[[], Unit | None],
     ) -> bool:
         """
         Store one unit of ingest: exactly once or not at all, whatever breaks in between and whoever else writes.
@@ -132,36 +148,35 @@ class Lake(DeltaFolder):
         this order, each unless an earlier try did it. A segment counts once it has a receipt.
 
         Args:
-            segment: Its id, which every flow carries.
-            flows: Batches in FLOW_SCHEMA, in any order. What it raises is passed on, and nothing is stored.
-            rejects: Looked at when the flows are exhausted: give the list that reading fills.
-            make_receipt: Called at that moment too; one row of RECEIPT_SCHEMA without the columns COUNTED, in which
-                a column that is left out is null.
-            app_id: What is stored once per version: the segment by default; for a range of a log its stream id.
-            version: For a range of a log its end offset. Versions of one id only grow.
-            replaces: Segments that go in the commits that this one comes in: the same bytes, read another way.
+            flows: Batches in FLOW_SCHEMA, in any order; which segment they say they are of does not count. What it
+                raises is passed on, and nothing is stored.
+            finish: Called when the flows are exhausted: says what they are, or None if they shall not be stored.
 
         Returns:
-            False if it was there already, or another process stored it meanwhile.
+            False if it was there already, or another process stored it meanwhile, or it was not to be stored.
 
         Raises:
             UnreadableStore: The store cannot be read or written.
             ServiceUnavailable: Other processes were faster time after time.
         """
-        app_id = segment if app_id is None else app_id
-        if self._done(self._open("receipts"), app_id, version):
-            return False
         with self._spooled(flows) as spool:
-            counted = dict(zip(COUNTED, (segment, spool.rows, len(rejects), *spool.times()), strict=True))
-            receipt = pa.Table.from_pylist([{**make_receipt(), **counted}], schema=RECEIPT_SCHEMA)
-            own, ends = {"segment": segment}, self._app_ids(replaces)
-            if rejects:
-                self._append("rejects", whole(reject_rows(segment, rejects)), segment, 1, own)
+            unit = finish()
+            if unit is None:
+                return False
+            segment, version = unit.segment, unit.version
+            app_id = segment if unit.app_id is None else unit.app_id
+            if self._done(self._open("receipts"), app_id, version):
+                return False
+            rejected = sum(reject.records for reject in unit.rejects)
+            counted = dict(zip(COUNTED, (segment, spool.rows, rejected, *spool.times()), strict=True))
+            receipt = pa.Table.from_pylist([{**unit.receipt, **counted}], schema=RECEIPT_SCHEMA)
+            own, ends = {"segment": segment}, self._app_ids(unit.replaces)
+            if unit.rejects:
+                self._append("rejects", whole(reject_rows(segment, unit.rejects)), segment, 1, own)
             if spool.rows or ends:
                 left = {"app_id": app_id, "version": version, "ends": ends, "receipt": receipt.to_pylist()[0]}
-                self._append(
-                    "recorded", spool.sorted, app_id, version, own, ends, {_RECEIPT: json.dumps(left, default=str)}
-                )
+                note = {_RECEIPT: json.dumps(left, default=str)}
+                self._append("recorded", lambda: spool.sorted(segment), app_id, version, own, ends, note)
             return self._append("receipts", whole(receipt), app_id, version, own, ends)
 
     def recover(self) -> int:
@@ -201,7 +216,7 @@ class Lake(DeltaFolder):
         own = {"segment": receipt["segment"]}
         names = own | {"name": receipt["name"]}
         row = pa.Table.from_pylist([dict(receipt)], schema=RECEIPT_SCHEMA)
-        adds = added(self._write("receipts", RECEIPT_SCHEMA, whole(row)()), own)
+        adds = added(self._write("receipts", whole(row)()), own)
         app_id = f"names of {receipt['segment']}"
 
         def attempt(delta: DeltaTable) -> bool:
@@ -267,7 +282,7 @@ class Lake(DeltaFolder):
             self._begin_anew(table, schema)
             instead_of = None
         batches = rows.to_batches() if isinstance(rows, pa.Table) else rows
-        files = self._write(table, inside, ((partition, _with_constant(b, made_from, inside)) for b in batches))
+        files = self._write(table, ((partition, _with_constant(b, made_from, inside)) for b in batches))
         self._replace(table, schema, partition, added(files, {MADE_FROM.name: made_from}), instead_of)
 
     def remove_partition(self, table: str, partition: Partition) -> None:
@@ -314,7 +329,7 @@ class Lake(DeltaFolder):
         rows = [{"position": i, "name": name, "text": text} for i, (name, text) in enumerate(models)]
         if self._find("models") is None:
             self._make("models", MODEL_SCHEMA)
-        adds = added(self._write("models", MODEL_SCHEMA, whole(pa.Table.from_pylist(rows, schema=MODEL_SCHEMA))()))
+        adds = added(self._write("models", whole(pa.Table.from_pylist(rows, schema=MODEL_SCHEMA))()))
 
         def attempt(delta: DeltaTable) -> None:
             properties = once(next_transaction(delta, "models"))

@@ -12,32 +12,42 @@ from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from vzflow.flow.schema import COUNT, FLOW_SCHEMA, TIME
+from vzflow.flow.schema import COUNT, FLOW_SCHEMA, TEXT, TIME
 from vzflow.store.tables import CALENDAR, HOUR, Partition, partition_of
 
-#: Rows that are sorted together: their keys and order take 24 bytes each, so memory has a bound.
-STRETCH = 1 << 20
-#: Rows gathered and written at a time.
-SLICE = 1 << 15
+#: Rows that are sorted together and make a row group: two copies of them are in memory, about 200 bytes a row each.
+STRETCH = 1 << 17
 #: Rows per row group, at most.
 ROW_GROUP = 1 << 20
 #: Sorted times lie close together: their differences take a third of what a dictionary of them takes.
 _BY_DIFFERENCE = ("first_seen", "last_seen", "record")
+
+#: A text column on its way: as a number for each row, which is cheap to sort, and what Parquet makes of it anyway.
+_NUMBERED = pa.dictionary(pa.int32(), TEXT)
+
+
+def _numbered(field: pa.Field) -> pa.Field:
+    return field.with_type(_NUMBERED) if field.type == TEXT else field
+
+
+#: Columns of a spooled row. The segment, the same for all rows, is put in when they are written.
+_SPOOLED = [field for field in FLOW_SCHEMA if field.name != "segment"]
+_WRITTEN = pa.schema([_numbered(field) for field in FLOW_SCHEMA])
 
 
 class Spool:
     """
     Keeps flows in FLOW_SCHEMA as they come and gives them back sorted.
 
-    They wait in a file without a name in *folder*, so that even a killed process leaves nothing behind. Only the sort
-    keys of one stretch and the rows of one slice are in memory.
+    One stretch is in memory. Others wait in a file without a name in *folder*, so that even a killed process leaves
+    nothing behind.
 
     Raises:
         OSError: The folder cannot be written.
@@ -47,8 +57,11 @@ class Spool:
         self.rows = 0
         self._first: list[Any] = []
         self._last: list[Any] = []
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  (closed by __exit__)
-        self._writer = pa.ipc.new_file(self._file, FLOW_SCHEMA)
+        self._folder = folder
+        self._held: list[pa.RecordBatch] = []
+        self._held_rows = 0
+        self._file: IO[bytes] | None = None
+        self._ends = [0]
 
     def __enter__(self) -> Spool:
         return self
@@ -56,40 +69,59 @@ class Spool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(OSError):  # what a full disk did not take is not wanted any more
-            self._file.close()
+        if self._file is not None:
+            with suppress(OSError):  # what a full disk did not take is not wanted any more
+                self._file.close()
 
     def add(self, batch: pa.RecordBatch) -> None:
-        self._writer.write_batch(batch)
-        self.rows += len(batch)
         self._first.append(pc.min(_in_calendar(batch.column("first_seen"))).as_py())
         self._last.append(pc.max(_in_calendar(batch.column("last_seen"))).as_py())
+        for begin in range(0, len(batch), STRETCH):
+            if self._held_rows >= STRETCH:
+                self._put_aside()
+            self._held.append(_small(batch.slice(begin, STRETCH)))
+            self._held_rows += len(self._held[-1])
+        self.rows += len(batch)
 
     def times(self) -> tuple[datetime | None, datetime | None]:
         """Return the earliest first_seen and the latest last_seen that a calendar has; None without any."""
         return pc.min(pa.array(self._first, TIME)).as_py(), pc.max(pa.array(self._last, TIME)).as_py()
 
-    def sorted(self) -> Iterator[tuple[Partition, pa.RecordBatch]]:
+    def sorted(self, segment: str) -> Iterator[tuple[Partition, pa.RecordBatch]]:
         """
-        Yield the flows with the partition they belong to, by first_seen (none last) and record; `add` no more then.
+        Yield the flows of *segment* with the partition they belong to, by first_seen (none last) and record.
 
         The order is total within a stretch of about STRETCH rows; readers give longer inputs in nearly this order.
         """
-        self._writer.close()
-        self._file.flush()
-        memory = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)  # goes with the last batch made of it
-        reader = pa.ipc.open_file(pa.py_buffer(memory))
-        held: list[pa.RecordBatch] = []
-        rows = 0
-        for i in range(reader.num_record_batches):
-            held.append(reader.get_batch(i))
-            rows += len(held[-1])
-            if rows >= STRETCH or i == reader.num_record_batches - 1:
-                for batch in _in_order(held):
-                    yield from _by_partition(batch)
-                    if hasattr(memory, "madvise"):
-                        memory.madvise(mmap.MADV_DONTNEED)  # else every page ever read counts as this process's memory
-                held, rows = [], 0
+        if self._file is not None:
+            self._file.flush()
+            with mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ) as memory, memoryview(memory) as view:
+                for begin, end in pairwise(self._ends):
+                    # Copied, because every page of a mapping that was read counts as this process's memory.
+                    yield from _by_partition(pa.ipc.open_stream(bytes(view[begin:end])).read_all(), segment)
+                    memory.madvise(mmap.MADV_DONTNEED)
+        if self._held:
+            yield from _by_partition(_in_order(self._held), segment)
+
+    def _put_aside(self) -> None:
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115  (closed by __exit__)
+        table = _in_order(self._held)
+        self._held, self._held_rows = [], 0
+        with pa.ipc.new_stream(self._file, table.schema) as writer:
+            writer.write_table(table)
+        self._ends.append(self._file.tell())
+
+
+def _small(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return *batch* without what takes room and says nothing: columns of nulls are left out, text is numbered."""
+    fields, columns = [], []
+    for field in _SPOOLED:
+        column = batch.column(field.name)
+        if column.null_count < len(column):
+            fields.append(_numbered(field))
+            columns.append(column.dictionary_encode() if field.type == TEXT else column)
+    return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
 
 
 def _in_calendar(times: pa.Array) -> pa.Array:
@@ -98,33 +130,45 @@ def _in_calendar(times: pa.Array) -> pa.Array:
     return times.filter(pc.and_(pc.greater_equal(us, CALENDAR[0]), pc.less(us, CALENDAR[1])))
 
 
-def _in_order(batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Yield the rows of *batches* by first_seen (none last) and record, SLICE at a time."""
-    keys = pa.Table.from_batches([batch.select(["first_seen", "record"]) for batch in batches])
-    order = pc.sort_indices(keys, [("first_seen", "ascending"), ("record", "ascending")]).to_numpy().astype(np.int64)
-    starts = np.cumsum([0, *map(len, batches)])
-    for begin in range(0, len(order), SLICE):
-        wanted = order[begin : begin + SLICE]
-        # Arrow's own take joins all chunks anew for every slice; so each chunk is asked for its rows only.
-        chunk_of = np.searchsorted(starts, wanted, side="right") - 1
-        by_chunk = np.argsort(chunk_of, kind="stable")
-        pieces = []
-        for chunk in np.unique(chunk_of):
-            rows = wanted[chunk_of == chunk] - starts[chunk]
-            pieces.append(batches[chunk].take(pa.array(rows)))
-        if len(pieces) == 1:
-            yield pieces[0]
-            continue
-        back = np.empty_like(by_chunk)
-        back[by_chunk] = np.arange(len(by_chunk))
-        (joined,) = pa.Table.from_batches(pieces).combine_chunks().to_batches()
-        yield joined.take(pa.array(back))
+def _in_order(batches: list[pa.RecordBatch]) -> pa.Table:
+    """Return the rows of *batches* by first_seen (none last) and record."""
+    names = [field.name for field in _SPOOLED if any(field.name in batch.schema.names for batch in batches)]
+    schema = pa.schema([_WRITTEN.field(name) for name in names])
+    filled = [
+        pa.RecordBatch.from_arrays(
+            [b.column(f.name) if f.name in b.schema.names else pa.nulls(len(b), f.type) for f in schema], schema=schema
+        )
+        for b in batches
+    ]
+    table = pa.Table.from_batches(filled).unify_dictionaries().combine_chunks()
+    last = np.iinfo(np.int64).max
+    times = (
+        pc.fill_null(table.column("first_seen").cast(COUNT), last).to_numpy() if "first_seen" in names
+        else np.full(len(table), last)
+    )  # fmt: skip
+    records = table.column("record").to_numpy()
+    if np.all((times[:-1] < times[1:]) | ((times[:-1] == times[1:]) & (records[:-1] <= records[1:]))):
+        return table
+    return table.take(pa.array(np.lexsort((records, times))))
 
 
-def _by_partition(batch: pa.RecordBatch) -> Iterator[tuple[Partition, pa.RecordBatch]]:
-    """Cut *batch*, which is sorted by time, where the hour (UTC) of first_seen changes."""
+def _by_partition(table: pa.Table, segment: str) -> Iterator[tuple[Partition, pa.RecordBatch]]:
+    """Cut *table*, which is sorted by time, where the hour (UTC) of first_seen changes, and give it all columns."""
     none = np.iinfo(np.int64).min  # far before any calendar, so its partition is that of rows without a time
-    hours = pc.fill_null(batch.column("first_seen").cast(COUNT), none).to_numpy() // HOUR
+    hours = np.full(len(table), none // HOUR)
+    if "first_seen" in table.schema.names:
+        hours = pc.fill_null(table.column("first_seen").cast(COUNT), none).to_numpy() // HOUR
+    constant = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(table), np.int32)), pa.array([segment], TEXT))
+    whole = pa.table(
+        [
+            constant if field.name == "segment"
+            else table.column(field.name) if field.name in table.schema.names
+            else pa.nulls(len(table), field.type)
+            for field in _WRITTEN
+        ],
+        schema=_WRITTEN,
+    )  # fmt: skip
+    (batch,) = whole.combine_chunks().to_batches()
     cuts = [0, *(np.flatnonzero(np.diff(hours)) + 1).tolist(), len(batch)]
     for begin, end in pairwise(cuts):
         yield partition_of(int(hours[begin])), batch.slice(begin, end - begin)
@@ -148,10 +192,9 @@ class ParquetFiles:
         OSError: They cannot be written.
     """
 
-    def __init__(self, folder: Path, schema: pa.Schema) -> None:
+    def __init__(self, folder: Path) -> None:
         self.files: list[Written] = []
         self._folder = folder
-        self._schema = schema
         self._writer: Any = None
         self._path = ""
         self._partition: Partition | None = None
@@ -161,7 +204,7 @@ class ParquetFiles:
         """Add *batch*: to the file of the batch before if that is in the same partition, else to a new one."""
         if self._writer is None or partition != self._partition:
             self.end()
-            self._begin(partition)
+            self._begin(partition, batch.schema)
         self._writer.write_batch(batch, row_group_size=ROW_GROUP)
         self._rows += len(batch)
 
@@ -186,7 +229,7 @@ class ParquetFiles:
             (self._folder / file.path).unlink(missing_ok=True)
         self.files = []
 
-    def _begin(self, partition: Partition | None) -> None:
+    def _begin(self, partition: Partition | None, schema: pa.Schema) -> None:
         below = "" if partition is None else f"dt={partition[0]}/hour={partition[1]}/"
         self._path = f"{below}part-{uuid.uuid4()}.zstd.parquet"
         self._partition, self._rows = partition, 0
@@ -194,10 +237,12 @@ class ParquetFiles:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._writer = pq.ParquetWriter(
             path,
-            self._schema,
+            schema,
             compression="zstd",
             compression_level=3,
-            use_dictionary=[name for name in self._schema.names if name not in _BY_DIFFERENCE],
-            column_encoding={n: "DELTA_BINARY_PACKED" for n in _BY_DIFFERENCE if n in self._schema.names},
+            use_dictionary=[name for name in schema.names if name not in _BY_DIFFERENCE],
+            column_encoding={n: "DELTA_BINARY_PACKED" for n in _BY_DIFFERENCE if n in schema.names},
+            # Of numbered text they cost as much as writing it, and nobody looks for a flow by the least protocol.
+            write_statistics=[f.name for f in schema if f.type != _NUMBERED or f.name == "segment"],
             store_schema=False,
         )

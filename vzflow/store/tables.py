@@ -67,7 +67,7 @@ def _receipt() -> tuple[Column, ...]:
         column("records_in_flows", COUNT, "Those that flows were made of.", unit="records"),
         column("flows", COUNT, "Rows that were stored.", unit="flows"),
         column("skipped", TEXT, "Records left out on purpose, counted by reason, a JSON object."),
-        column("rejected", COUNT, "Records that could not be used; each is a row of `reject`.", unit="records"),
+        column("rejected", COUNT, "Records that could not be used; the view `reject` holds them.", unit="records"),
         column("damage", TEXT, "Why the input could not be read to its end.", "it could", values=terms.RejectReason),
         column("unfinished_bytes", COUNT, "Bytes after the last whole line, left for the next ingest.", unit="bytes"),
         column("first_seen", TIME, "Earliest begin of its flows.", no_time),
@@ -81,10 +81,11 @@ def _reject() -> tuple[Column, ...]:
     column = partial(Column, stage="reject")
     return (
         column("segment", TEXT, "The unit of ingest it was in."),
-        column("record", COUNT, "Packet or line number there, from 1."),
+        column("record", COUNT, "Packet or line number there, from 1.", "the rest of those with this reason"),
         column("reason", TEXT, "Why it could not be used.", values=terms.RejectReason),
         column("detail", TEXT, "What exactly was wrong."),
         column("raw", TEXT, "Its beginning; bytes that are not UTF-8 are written as \\xNN."),
+        column("records", COUNT, "How many the row stands for: 1, or the rest's.", unit="records"),
     )
 
 
@@ -95,7 +96,8 @@ RECEIPT_SCHEMA = schema_of(RECEIPT)
 #: The columns of a receipt that the store fills in itself, from what it stored.
 COUNTED = ("segment", "flows", "rejected", "first_seen", "last_seen")
 
-#: One row per input record that could not be used; it counts only if its segment has a receipt.
+#: One row per input record that could not be used, or for the rest of very many with one reason; it counts only if its
+#: segment has a receipt.
 REJECT = _reject()
 REJECT_SCHEMA = schema_of(REJECT)
 
@@ -120,6 +122,7 @@ def reject_rows(segment: str, rejects: Sequence[Reject]) -> pa.Table:
             "reason": reject.reason.value,
             "detail": reject.detail,
             "raw": reject.raw.decode("utf-8", "backslashreplace"),
+            "records": reject.records,
         }
         for reject in rejects
     ]
