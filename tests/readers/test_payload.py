@@ -193,6 +193,14 @@ def test_dns_over_udp_is_plaintext_by_its_bytes():
         assert concluded(datagrams(broken)) == ("unknown", "datagram", None)
 
 
+def test_multicast_dns_asks_for_dozens_of_names_at_once():
+    """A device that wakes up looks for every service it knows (RFC 6762 section 5.3); a thousand is no query."""
+    question = b"\x0b_afpovertcp\x04_tcp\x05local\0\0\x0c\x80\x01"
+    assert concluded(datagrams(b"\0\0\0\0\0\x17\0\0\0\x0b\0\x01" + question)) == (
+        "plaintext", "clear_protocol", "dns")  # fmt: skip
+    assert concluded(datagrams(b"\0\0\0\0\4\x17\0\0\0\x0b\0\x01" + question)) == ("unknown", "datagram", None)
+
+
 @settings(max_examples=500, deadline=None)
 @given(st.binary(max_size=200), st.binary(max_size=200))
 def test_random_payload_is_not_called_plaintext_or_tls(first, second):

@@ -1,28 +1,16 @@
 """The compiled core, the interpreted core and scapy are three roads to the same flows."""
 
-import gzip
 import io
 import random
 
 import pytest
 from readers import test_packet_scapy
-from readers.packet_support import BEGIN, CONTEXT, SECOND, pcap_file, rows_of, shared_captures
+from readers.packet_support import BEGIN, CONTEXT, SECOND, pcap_file, rows_of
+from readers.truth_support import content, names
 from readers.twin import interpreted
 
 from vzflow.readers import pcap
 from vzflow.readers.base import Tally
-
-
-def names():
-    try:
-        return sorted(path.name for path in shared_captures().iterdir() if ".pcap" in path.name)
-    except pytest.skip.Exception:
-        return []
-
-
-def content(name):
-    path = shared_captures() / name
-    return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
 
 
 def told(data, **options):
@@ -58,6 +46,7 @@ PACKETS = {
         **{name: (101, outer) for name, (outer, _) in test_packet_scapy.TUNNELS.items()},
         **{name: (101, outer) for name, (outer, _) in test_packet_scapy.OUTSIDES.items()},
         **{name: (101, data) for name, data in test_packet_scapy.LIES.items()},
+        **{f"authenticated_{name}": (101, data) for name, data in test_packet_scapy.AUTHENTICATED.items()},
     }.items()
 }
 
@@ -79,7 +68,7 @@ def test_every_road_says_the_same_of_a_packet_cut_anywhere(link_type, data):
 @pytest.mark.parametrize(("link_type", "data"), PACKETS.values(), ids=PACKETS.keys())
 def test_every_road_says_the_same_of_a_packet_with_wrong_bytes(link_type, data):
     """Headers that lie are decided by the same rules everywhere."""
-    chance = random.Random(len(data))  # noqa: S311 - a repeatable choice
+    chance = random.Random(len(data))
     frames = []
     for n in range(300):
         wrong = bytearray(data)

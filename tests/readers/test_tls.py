@@ -241,6 +241,14 @@ def test_client_hello_without_an_answer_proves_nothing(connect):
     assert concluded(judge_streams(client, server, ended=True)) == ("unknown", "cut")
 
 
+@pytest.mark.parametrize(("version", "name"), [(V12, "TLSv1.2"), (V13, "TLSv1.3")])
+def test_answer_to_a_hello_that_was_not_captured_is_cut(connect, version, name):
+    """A tap that hears the server alone knows the version, and that the rest is missing: it is no unknown protocol."""
+    answers = [flight for flight in connect(version).flights if flight[0] == "server"]
+    facts = judge_streams(Stream(), streams(answers)[1], ended=False)
+    assert (concluded(facts)[:2], facts.tls_version) == (("unknown", "cut"), name)
+
+
 def test_hello_answered_in_clear_has_failed(connect):
     """A TLS client at a plain HTTP port: what came back is not what was asked for."""
     flights = [*connect(V13).flights[:1], ("server", b"HTTP/1.1 400 Bad Request\r\n\r\n")]

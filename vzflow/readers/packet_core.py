@@ -933,11 +933,17 @@ class Core:
         # Extension headers of the common form (RFC 8200 section 4, RFC 6275, 7401, 5533); AH and fragments differ.
         while (
             protocol == 0 or protocol == 43 or protocol == 60 or protocol == 44 or protocol == 135 or protocol == 139
-            or protocol == 140
+            or protocol == 140 or protocol == AH
         ):  # fmt: skip
-            if e - at < 8:
+            if protocol == AH:
+                # Others may follow it, so it is one of the chain.
+                if not self._signed(at, e, far):
+                    return REJECT
+                protocol = self._u8(at)
+                at += (self._u8(at + 1) + 2) * 4
+            elif e - at < 8:
                 return self._short(at, e, far, "IPv6 extension header")
-            if protocol == 44:
+            elif protocol == 44:
                 # Offset 0 and nothing to follow is an atomic fragment: a whole datagram (RFC 6946).
                 if self._u16(at + 2) & 0xFFF9:
                     return SLOW
@@ -953,6 +959,18 @@ class Core:
             6, protocol, at, e, far, length, self._n64(p + 8), self._n64(p + 16), self._n64(p + 24),
             self._n64(p + 32), 0,
         )  # fmt: skip
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def _signed(self, p: Int, e: Int, far: Int) -> cython.bint:
+        """Whether an authentication header (RFC 4302) is whole: it hides nothing; a second one is nobody's traffic."""
+        if e - p < 12:
+            self._short(p, e, far, "authentication header")
+            return False
+        if self._u8(p) == AH:
+            self._malformed("authentication header in an authentication header")
+            return False
+        return True
 
     @cython.cfunc
     @cython.exceptval(-9, check=False)
@@ -987,12 +1005,9 @@ class Core:
         opener: cython.int = 0
         blind: cython.bint = False
         if protocol == AH:
-            # An authentication header (RFC 4302) signs and hides nothing; a second one is nobody's traffic.
-            if e - p < 12:
-                return self._short(p, e, far, "authentication header")
+            if not self._signed(p, e, far):
+                return REJECT
             protocol = self._u8(p)
-            if protocol == AH:
-                return self._malformed("authentication header in an authentication header")
             p += (self._u8(p + 1) + 2) * 4
         if protocol == TCP:
             if e - p < 14:

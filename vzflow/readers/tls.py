@@ -357,6 +357,9 @@ def _conclude(seen: _Handshake, istio: bool, ended: bool) -> tuple[Transport, Tr
         return _no_answer(seen, ended)
     if seen.failed(ended):
         return _FAILED
+    if not seen.client.data:
+        # What it answers was sent, and not captured.
+        return _CUT
     if not (seen.client_side.only_records and seen.server_side.only_records):
         # Something that is no TLS follows: the handshake does not speak for what came after it.
         return _UNRECOGNISED
