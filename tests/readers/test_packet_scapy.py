@@ -328,12 +328,13 @@ def test_big_tcp_is_counted_with_its_real_size(data, length, via):
 
 
 def test_vxlan_on_another_port_is_read_where_it_is_told():
-    """Antrea, Windows and old Calico have ports of their own; then the usual ones carry none."""
+    """Antrea, Windows and old Calico have ports of their own; the usual ones carry it all the same."""
     outer = {port: bytes(IP(**NODES) / UDP(sport=5, dport=port) / VXLAN(vni=7) / INNER) for port in (4_789, 9_789)}
     for road in ({}, {"all_slow": True}, {"core": interpreted("vzflow.readers.packet_core")}):
         rows, _ = read([(BEGIN, outer[4_789]), (BEGIN, outer[9_789])], 101, vxlan_ports=(9_789,), **road)
         assert [(row["protocol"], row["responder_port"], row["via"]) for row in rows] == [
-            ("udp", 4_789, None), ("tcp", 443, "vxlan:7")]  # fmt: skip
+            ("tcp", 443, "vxlan:7")]  # fmt: skip
+        assert rows[0]["packets_sent"] == 2
 
 
 def test_ipv4_mapped_addresses_are_ipv4():

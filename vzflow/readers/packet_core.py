@@ -1804,11 +1804,10 @@ class Core:
             return 0
         one, two = self._stream(f, 0), self._stream(f, 1)
         facts = self._judged(slot, one, two)
-        # A header that goes on may still announce a change to TLS.
-        if facts.transport is Transport.PLAINTEXT and (
-            facts.app_protocol != "http" or (b"\r\n\r\n" in one.data and b"\r\n\r\n" in two.data)
-        ):
-            self._note_facts(f, facts)
+        if facts.transport is Transport.PLAINTEXT and facts.app_protocol != "http2":
+            # A header that goes on may still announce a change to TLS; HTTP/2 may still turn out to be gRPC.
+            if facts.app_protocol != "http" or (b"\r\n\r\n" in one.data and b"\r\n\r\n" in two.data):
+                self._note_facts(f, facts)
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)
