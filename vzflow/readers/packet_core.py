@@ -226,7 +226,7 @@ def protocol_name(number: int) -> str:
 
 
 def _zeros(count: int, code: str) -> memoryview:
-    """Return *count* zeroed words (B: bytes, q and Q: 64 bits); the system gives the memory when it is first touched."""
+    """Return *count* zeroed words (B: bytes, q and Q: 64 bits); the system gives memory when it is first touched."""
     return memoryview(np.zeros(count, code))
 
 
@@ -1804,10 +1804,12 @@ class Core:
             return 0
         one, two = self._stream(f, 0), self._stream(f, 1)
         facts = self._judged(slot, one, two)
-        if facts.transport is Transport.PLAINTEXT and facts.app_protocol != "http2":
-            # A header that goes on may still announce a change to TLS; HTTP/2 may still turn out to be gRPC.
-            if facts.app_protocol != "http" or (b"\r\n\r\n" in one.data and b"\r\n\r\n" in two.data):
-                self._note_facts(f, facts)
+        # A header that goes on may still announce a change to TLS; HTTP/2 may still turn out to be gRPC.
+        open_end = facts.app_protocol == "http2" or (
+            facts.app_protocol == "http" and not (b"\r\n\r\n" in one.data and b"\r\n\r\n" in two.data)
+        )
+        if facts.transport is Transport.PLAINTEXT and not open_end:
+            self._note_facts(f, facts)
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)

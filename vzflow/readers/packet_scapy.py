@@ -430,7 +430,7 @@ def _tcp(ip: _Ip, frame: _Frame) -> Packet:
 
 
 def _blind(ip: _Ip, protocol: int, frame: _Frame, size: int, header: str) -> Packet:
-    """Return a packet that was cut inside its transport header: the ports still say whose it is, and no more is known."""
+    """Return a packet cut inside its transport header: the ports say whose it is, and no more is known."""
     if len(frame.data) < 4 or frame.length < size:
         raise frame.short(header)
     return _packet(ip, protocol, frame, ports=struct.unpack_from("!HH", frame.data))._replace(blind=True)
