@@ -1803,10 +1803,11 @@ class Core:
             return 0
         one, two = self._stream(f, 0), self._stream(f, 1)
         facts = self._judged(slot, one, two)
-        # A header that goes on may still announce a change to TLS.
-        if facts.transport is Transport.PLAINTEXT and (
+        # A header that goes on may still announce a change to TLS; the first request of HTTP/2, which often comes after
+        # both sides have sent their settings, may open a tunnel, and says whether it is gRPC.
+        if facts.transport is Transport.PLAINTEXT and facts.app_protocol != "http2" and (
             facts.app_protocol != "http" or (b"\r\n\r\n" in one.data and b"\r\n\r\n" in two.data)
-        ):
+        ):  # fmt: skip
             self._note_facts(f, facts)
 
     @cython.cfunc
