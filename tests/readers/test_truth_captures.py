@@ -334,6 +334,7 @@ def test_hello_of_quic_is_not_decrypted():
 
 def test_packets_without_a_time_are_counted():
     """Simple packet blocks carry none: they are in the sums, and the span is that of the others."""
+    shared_captures()
     timeless = [name for name in names() if truth(name)["packets_without_time"]]
     assert timeless == [name for name in names() if name in ("be-test102.pcapng", "le-test202.pcapng")]
     for name in timeless:
