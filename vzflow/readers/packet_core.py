@@ -1805,9 +1805,9 @@ class Core:
         facts = self._judged(slot, one, two)
         # A header that goes on may still announce a change to TLS; the first request of HTTP/2, which often comes after
         # both sides have sent their settings, may open a tunnel, and says whether it is gRPC.
-        if facts.transport is Transport.PLAINTEXT and facts.app_protocol != "http2" and (
-            facts.app_protocol != "http" or (b"\r\n\r\n" in one.data and b"\r\n\r\n" in two.data)
-        ):  # fmt: skip
+        name = facts.app_protocol
+        whole = b"\r\n\r\n" in one.data and b"\r\n\r\n" in two.data
+        if facts.transport is Transport.PLAINTEXT and name != "http2" and (name != "http" or whole):
             self._note_facts(f, facts)
 
     @cython.cfunc
