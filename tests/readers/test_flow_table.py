@@ -424,3 +424,20 @@ def test_times_that_run_backwards_do_not_split_a_flow():
     row = only(frames)
     assert row["packets_sent"] == 3
     assert row["first_seen"] == BEGIN + 2_000 - 300 * SECOND
+
+
+RETRY = b"\xf0\0\0\0\x01\x08" + b"d" * 8 + b"\x08" + b"s" * 8 + b"token" + b"t" * 16
+INITIAL = b"\xc0\0\0\0\x01\x08" + b"s" * 8 + b"\x08" + b"d" * 8 + b"\0" + b"\x44\xb0" + b"e" * 1_200
+
+
+@pytest.mark.parametrize(
+    ("answers", "transport"), [([INITIAL], "tls"), ([RETRY], "unknown"), ([RETRY, INITIAL], "tls")]
+)
+def test_datagram_that_only_asks_again_makes_room_for_the_answer(answers, transport):
+    """A server that wants proof of the client's address first would else never be seen to answer."""
+    frames = [(BEGIN, ethernet(ipv4(udp(50_000, 443, INITIAL), protocol=17)))]
+    for n, answer in enumerate(answers):
+        frames.append((BEGIN + 2 * n + 1, ethernet(ipv4(udp(443, 50_000, answer), SERVER, CLIENT, protocol=17))))
+        frames.append((BEGIN + 2 * n + 2, ethernet(ipv4(udp(50_000, 443, INITIAL), protocol=17))))
+    row = only(frames)
+    assert (row["transport_seen"], row["transport_seen_basis"]) == (transport, "quic")

@@ -7,7 +7,21 @@ import sys
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from readers.packet_support import ACK, BEGIN, CLIENT, SERVER, SYN, ethernet, ipv4, ipv6, only, read, tcp, udp
+from readers.packet_support import (
+    ACK,
+    BEGIN,
+    CLIENT,
+    SERVER,
+    SYN,
+    ethernet,
+    ipv4,
+    ipv6,
+    only,
+    pcap_file,
+    read,
+    tcp,
+    udp,
+)
 from readers.twin import interpreted
 from scapy.contrib.geneve import GENEVE
 from scapy.contrib.mpls import MPLS
@@ -95,6 +109,15 @@ def test_link_type_is_decoded_to_the_packet_inside(link_type, data):
     assert packet.key.via is None
     assert packet.payload in (b"hello", b"")
     assert packet.length == (40 if packet.key.ip == CLIENT else 60) + packet.payload_length
+
+
+@pytest.mark.parametrize(("link_type", "data"), LINKS.values(), ids=LINKS.keys())
+def test_byte_order_of_the_file_is_not_that_of_the_link_header(link_type, data):
+    """Whoever captured and whoever wrote the file need not be one machine; the next record is read as the first."""
+    frames = [(BEGIN, bytes(data)), (BEGIN + 1, bytes(data))]
+    little, big = (only(pcap_file(frames, link_type, order)) for order in "<>")
+    assert little == big
+    assert (little["packets_sent"], little["responder_port"]) == (2, 443)
 
 
 INNER = Ether(**MACS, type=0x0800) / FOUR

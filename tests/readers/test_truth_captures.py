@@ -223,7 +223,7 @@ def test_payload_is_called_what_tshark_calls_it(name):
         assert seen.only("app_protocol") == app
         expected = of_tls(one["security"]) if tls_told(one) else of_app(app, seen.only("hop"))
         if (name, one["proto"]) == ("dtls1_2.pcap", "udp"):
-            expected = "unknown", "tls_handshake"  # below
+            expected = "tls", "tls_handshake"  # below
         assert seen.only("transport_seen") == expected[0]
         assert seen.only("transport_seen_basis") == (expected[1] or seen.only("transport_seen_basis"))
 
@@ -317,11 +317,11 @@ def test_tshark_had_to_be_told_what_it_is(name, as_what, app, alpn):
     assert (seen.rows[0]["app_protocol"], seen.rows[0]["tls_alpn"]) == (app, alpn)
 
 
-def test_dtls_behind_a_cookie_is_unknown():
-    """One datagram of each side is kept: here a fragment of a hello, and a request to prove one's address."""
+def test_dtls_behind_a_cookie_is_judged_by_the_answer_to_the_second_hello():
+    """The server first asks for proof of the client's address; that datagram makes room for the ServerHello."""
     seen = of_file("dtls1_2.pcap", "udp")
     assert seen.truth["udp_app"]["version"] == "DTLS 1.2"
-    assert (seen.rows[0]["transport_seen"], seen.rows[0]["tls_version"]) == ("unknown", None)
+    assert (seen.rows[0]["transport_seen"], seen.rows[0]["tls_version"]) == ("tls", "DTLSv1.2")
 
 
 def test_hello_of_quic_is_not_decrypted():
@@ -334,6 +334,7 @@ def test_hello_of_quic_is_not_decrypted():
 
 def test_packets_without_a_time_are_counted():
     """Simple packet blocks carry none: they are in the sums, and the span is that of the others."""
+    shared_captures()
     timeless = [name for name in names() if truth(name)["packets_without_time"]]
     assert timeless == [name for name in names() if name in ("be-test102.pcapng", "le-test202.pcapng")]
     for name in timeless:

@@ -1389,7 +1389,11 @@ class Core:
             elif self.flows[f + FLAGS] & TRIED == 0 and self.flows[f + STREAMS] >> 31 != 0:
                 if has_tcp:
                     self._settle_early(slot, f)
-                elif self.flows[f + STREAMS] & TOP31:
+                elif (
+                    self.flows[f + STREAMS] & TOP31
+                    and not self._asks_again(self._stream_of(f, 0))
+                    and not self._asks_again(self._stream_of(f, 1))
+                ):
                     self._settle(slot)  # the first datagram of each side is all that is looked at
         if (
             self.tcp_flags & (FIN | RST) and has_tcp and self.flows[f + STREAMS] != 0 and self.flows[f + FACTS] == 0
@@ -1804,11 +1808,11 @@ class Core:
             return 0
         one, two = self._stream(f, 0), self._stream(f, 1)
         facts = self._judged(slot, one, two)
-        # A header that goes on may still announce a change to TLS; HTTP/2 may still turn out to be gRPC.
-        open_end = facts.app_protocol == "http2" or (
-            facts.app_protocol == "http" and not (b"\r\n\r\n" in one.data and b"\r\n\r\n" in two.data)
-        )
-        if facts.transport is Transport.PLAINTEXT and not open_end:
+        # A header that goes on may still announce a change to TLS; the first request of HTTP/2, which often comes after
+        # both sides have sent their settings, may open a tunnel, and says whether it is gRPC.
+        name = facts.app_protocol
+        whole = b"\r\n\r\n" in one.data and b"\r\n\r\n" in two.data
+        if facts.transport is Transport.PLAINTEXT and name != "http2" and (name != "http" or whole):
             self._note_facts(f, facts)
 
     @cython.cfunc
@@ -2000,10 +2004,33 @@ class Core:
                 self.streams[s + MARKS] |= STARTED
         if has_tcp:
             self._add_segment(slot, f, s)
-        elif self.streams[s + HAVE] == 0:
+        elif self.streams[s + HAVE] == 0 or self._asks_again(s):
+            self.streams[s + HAVE] = 0
             self.streams[s + MARKS] |= STARTED
             self._append(slot, f, s, 0, FIRST_DATAGRAM, -1)
             self.streams[s + MARKS] &= ~(CUT | BEYOND)
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def _asks_again(self, s: Int) -> cython.bint:
+        """
+        Whether the datagram that is kept only asks for the hello once more, so that the next one is the answer.
+
+        DTLS HelloVerifyRequest (RFC 6347 section 4.2.1) in a record of its own; Retry of QUIC 1 (RFC 9000 section
+        17.2.5) and 2 (RFC 9369 section 3.2).
+        """
+        at: Int = self._chunk(s, 0) * CHUNK
+        first: Int
+        if self.streams[s + HAVE] < 14:
+            return False
+        first = self.pool[at]
+        if first == 22:
+            return self.pool[at + 1] == 0xFE and self.pool[at + 13] == 3
+        if self.pool[at + 1] == 0 and self.pool[at + 2] == 0 and self.pool[at + 3] == 0 and self.pool[at + 4] == 1:
+            return first & 0xF0 == 0xF0
+        if self.pool[at + 1] == 0x6B and self.pool[at + 2] == 0x33 and self.pool[at + 3] == 0x43:
+            return self.pool[at + 4] == 0xCF and first & 0xF0 == 0xC0
+        return False
 
     @cython.cfunc
     @cython.exceptval(-9, check=False)
