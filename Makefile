@@ -12,7 +12,7 @@ COMPILE = $(BIN)/python -W ignore -c "import setuptools; setuptools.setup()" --q
 # Nothing is noted as compiled before everything is: a compiler may come later.
 STAMP = ls $(COMPILED:.py=.abi3.so) >/dev/null 2>&1 || exit 0; touch
 
-.PHONY: demo test check docs golden samples compiled asan bench bench-short wheel clean
+.PHONY: demo test check docs golden samples compiled asan fuzz bench bench-short wheel clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/vzflow demo
@@ -51,6 +51,12 @@ asan: $(VENV)/.installed-dev
 	CFLAGS="-fsanitize=address -fno-omit-frame-pointer" $(COMPILE)
 	LD_PRELOAD=$$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
 	  $(BIN)/python -m pytest tests/readers --capture=sys $(if $(K),-k "$(K)")
+
+# Damaged captures, N of them: each is one that make test reads too, as far as it goes. SEED repeats a run; a file that
+# failed is in build/fuzz/. One job a processor, or JOBS.
+fuzz: N ?= 100000
+fuzz: compiled
+	PYTHONPATH=tests JOBS=$(JOBS) $(BIN)/python -m readers.fuzz $(N) $(SEED)
 
 # vzflow beside its peers, 10 million packets: see docs/benchmarks.md. Options: make bench BENCH="--only full --write"
 bench: $(VENV)/.installed

@@ -1,5 +1,6 @@
 """Packets -> flows: who opened, how it ended, where it was seen, and that no packet is lost or counted twice."""
 
+import io
 import struct
 
 import pytest
@@ -7,6 +8,7 @@ from readers.packet_support import (
     ACK,
     BEGIN,
     CLIENT,
+    CONTEXT,
     FIN,
     PSH,
     RST,
@@ -17,11 +19,15 @@ from readers.packet_support import (
     ethernet,
     ipv4,
     only,
+    pcap_file,
     read,
     tcp,
     udp,
 )
-from readers.payload_support import alpn, handshake, hello_body, record, server_name
+from readers.payload_support import alpn, answer_body, handshake, hello_body, record, server_name
+
+from vzflow.readers import pcap
+from vzflow.readers.base import Tally
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -406,6 +412,46 @@ def test_payload_pool_is_given_back_when_a_flow_ends():
     frames = [datagram(1_000 + n, QUERY, at=n * 200 * SECOND) for n in range(50)]
     rows, _ = read(frames, payload_pool=POOL)
     assert {row["transport_seen"] for row in rows} == {"plaintext"}
+
+
+def test_streams_whose_bytes_were_cut_make_room_in_the_pool_too():
+    """They use no memory of the pool, and are as many as there may be: the next flow is judged all the same."""
+    pool = 16 * POOL
+    busy = [Talk(sport=1_000 + n).open().say(b"\0opaque") for n in range(5)]
+    frames = [frame for talk in busy for frame in talk.frames]
+    frames += [frame for talk in busy for frame in talk.close().frames[4:]]
+    cut = [Talk(sport=2_000 + n).open().say(b"\0opaque").frames for n in range(16)]
+    frames += [(time, data[:54], len(data)) for talk in cut for time, data in talk]
+    rows, _ = read(frames + Talk(sport=3_000).open().say(REQUEST).frames, payload_pool=pool)
+    (row,) = (row for row in rows if row["initiator_port"] == 3_000)
+    assert (row["transport_seen"], row["transport_seen_basis"]) == ("plaintext", "clear_protocol")
+
+
+def test_names_that_payload_spells_are_bounded():
+    """Another long name in each flow must not fill memory: rows are written out before the table is full."""
+    frames = []
+    for n in range(60):
+        hello = hello_body(0x0303, server_name(b"%04d" % n + b"\1" * 1_000))
+        talk = Talk(sport=1_000 + n, time=BEGIN + n * 10_000).open()
+        talk.say(record(22, handshake(1, hello))).answer(record(22, handshake(2, answer_body(0x0303)))).close()
+        frames += talk.frames
+    pool = 1 << 16
+    batches = list(pcap.read(io.BytesIO(pcap_file(frames)), CONTEXT, Tally(), payload_pool=pool))
+    names = [sum(map(len, filter(None, batch["tls_sni"].to_pylist()))) for batch in batches]
+    counted = [sum(batch[way].to_pylist()) for batch in batches for way in ("packets_sent", "packets_received")]
+    assert (sum(counted), sum(names)) == (len(frames), 60 * (4 + 4 * 1_000))
+    assert max(names) < pool
+
+
+def test_networks_that_are_more_than_anybody_runs_share_a_row():
+    """What travelled in a forged one is still counted, and says so."""
+    frames = []
+    for n in range(65_540):
+        inside = struct.pack("!II", 0x08000000, n << 8) + ethernet(ipv4(udp(7, 9, b"?"), protocol=17))
+        frames.append((BEGIN + n, ipv4(udp(7, 4789, inside), protocol=17)))
+    rows, _ = read(frames, 101)
+    assert [row["via"] for row in rows[-3:]] == ["vxlan:65532", "vxlan:65533", "..."]
+    assert sum(row["packets_sent"] for row in rows) == len(frames)
 
 
 def test_header_cut_after_its_ports_counts_and_proves_nothing():

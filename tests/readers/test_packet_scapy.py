@@ -386,9 +386,15 @@ def test_link_type_of_scapy_beyond_the_common_ones_is_decoded():
     assert seen(127, data).key.peer_port == 443
 
 
+@pytest.mark.parametrize(("link_type", "data"), [(195, b"!" + b"\0" * 6), (230, b"\0" * 6)])
+def test_dissector_that_raises_a_plain_exception_is_a_skip(link_type, data):
+    """Scapy's own of IEEE 802.15.4 says "impossible case" of bytes that anybody may send."""
+    assert seen(link_type, data) is SkipReason.NOT_IP
+
+
 @settings(max_examples=400, deadline=None)
 @given(
-    link_type=st.sampled_from([1, 0, 9, 12, 50, 51, 101, 105, 108, 113, 127, 228, 229, 239, 276, 999]),
+    link_type=st.sampled_from([1, 0, 9, 12, 50, 51, 101, 105, 108, 113, 127, 195, 228, 229, 239, 276, 999]),
     head=st.sampled_from([b"", ethernet(FOUR), FOUR, SIX, bytes(IP(proto=47) / GRE(proto=0x6558) / INNER)]),
     tail=st.binary(max_size=120),
     cut=st.integers(0, 200),

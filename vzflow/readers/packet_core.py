@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from ipaddress import ip_address
+from typing import Any
 
 import numpy as np
 
@@ -36,8 +37,8 @@ from vzflow.readers.stream import DATAGRAM_LIMIT, LIMIT, Stream
 
 #: (record, time or None, link type, bytes, original length, on a loopback device)
 Slow = Callable[[int, "int | None", int, bytes, int, bool], None]
-#: (record, reason, detail, bytes)
-Rejected = Callable[[int, RejectReason, str, bytes], None]
+#: (record, reason, detail, bytes) -> whether another one of this reason would be kept
+Rejected = Callable[[int, RejectReason, str, bytes], bool]
 
 #: Whether this file runs as machine code.
 COMPILED = bool(cython.compiled)
@@ -48,7 +49,8 @@ IDLE = 120_000_000
 #: stays in the processor's cache. Idle ones are kept for their initiators until their place is needed.
 MAX_FLOWS = 500_000
 FIRST_FLOWS = 1 << 16
-#: Bytes of first payload held for all flows together; what does not fit is `unknown`, basis `pool_full`.
+#: Bytes of first payload held for all flows together; what does not fit is `unknown`, basis `pool_full`. As many bytes
+#: of names that payload spelled are held too: then rows are written out.
 PAYLOAD_POOL = 64 << 20
 #: Interfaces of one section that are remembered.
 MAX_INTERFACES = 1 << 16
@@ -88,6 +90,7 @@ cython.declare(
     TCP=Int, UDP=Int, ICMP=Int, ICMPV6=Int, SCTP=Int,
     GRE=Int, ESP=Int, AH=Int, ETHERIP=Int, L2TP=Int,
     MPLS=Int, FIN=Int, SYN=Int, RST=Int, ACK=Int,
+    CUT_PACKET=cython.int, BAD_PACKET=cython.int, BAD_RECORD=cython.int,
     DECODED=cython.int, SKIP_ARP=cython.int, SKIP_NOT_IP=cython.int, REJECT=cython.int, SLOW=cython.int,
     ETHERNET=cython.int, NULL=cython.int, PPP=cython.int, LOOP=cython.int, SLL=cython.int, NFLOG=cython.int,
     SLL2=cython.int, ARPHRD_LOOPBACK=Int, NFLOG_PAYLOAD=Int, IPIP=Int,
@@ -167,8 +170,9 @@ _FIXED = (
     unknown(TransportBasis.CUT),
 )
 _AS_DATAGRAM, _AS_SILENT, _AS_MIDSTREAM, _AS_CUT = 1, 2, 3, 4
-#: Different facts that are held once for all flows.
-MAX_SHARED_FACTS = 65_536
+#: Different facts that are held once for all flows, and never let go: how many, and how long their names may be. Then
+#: what each of the others takes besides its names.
+MAX_SHARED_FACTS, SHARED_NAMES, OWN_FACTS = 65_536, 512, 256
 #: What a judgement of incomplete bytes may say; with a full pool, the pool is the reason.
 _INCOMPLETE = (
     TransportBasis.CUT, TransportBasis.UNRECOGNISED, TransportBasis.MIDSTREAM, TransportBasis.TLS_HANDSHAKE,
@@ -217,7 +221,9 @@ EPHEMERAL = 32_768
 
 _NAMES = {TCP: "tcp", UDP: "udp", SCTP: "sctp", ICMP: "icmp", ICMPV6: "icmpv6"}
 _NUMBERS = {name: number for number, name in _NAMES.items()}
-_REJECTS = {True: RejectReason.TRUNCATED_PACKET, False: RejectReason.MALFORMED_PACKET}
+# Why a packet is rejected here.
+CUT_PACKET, BAD_PACKET, BAD_RECORD = 0, 1, 2
+_REJECTS = (RejectReason.TRUNCATED_PACKET, RejectReason.MALFORMED_PACKET, RejectReason.BAD_RECORD)
 
 
 def protocol_name(number: int) -> str:
@@ -242,7 +248,7 @@ class Core:
     Args:
         key: 16 bytes that nobody who writes packets knows: they key the hash of the flow table.
         slow: Called with (record, time or None, link type, bytes, length, loopback) for what is not decoded here.
-        reject: Called with (record, reason, detail, bytes).
+        reject: Called with (record, reason, detail, bytes); once it returned false, that reason is only counted.
         flush: Called when rows have to be taken, which it ends with `taken`.
         max_flows, payload_pool: See the constants.
         vxlan_ports: UDP ports that carry VXLAN.
@@ -305,7 +311,10 @@ class Core:
     last_via: Int
     vias: list
     via_ids: dict
+    failed: cython.int
     failure: object
+    unkept: cython.uchar[::1]
+    more: Int[::1]
     place: Word
     copies_possible: cython.bint
 
@@ -330,6 +339,9 @@ class Core:
     facts: list
     fact_numbers: dict
     own_facts: list
+    own_bytes: Int
+    row_bytes: Int
+    own_max: Int
     spare_facts: list
     times: Int[::1]
 
@@ -401,7 +413,10 @@ class Core:
         self.last_via = 0
         self.vias = [None]
         self.via_ids = {None: 0}
+        self.failed = 0
         self.failure = None
+        self.unkept = bytearray(len(_REJECTS))
+        self.more = _zeros(len(_REJECTS), "q")
         self.place = 0
         self.copies_possible = False
         self.keys = _zeros(KEY_WORDS * max_flows, "Q")
@@ -421,6 +436,9 @@ class Core:
         self.facts = [None, *_FIXED]
         self.fact_numbers = {}
         self.own_facts = []
+        self.own_bytes = 0
+        self.row_bytes = 0
+        self.own_max = payload_pool
         self.spare_facts = []
         self.times = _zeros(max_flows, "q")
         chunks = max(1, payload_pool // CHUNK)
@@ -491,6 +509,13 @@ class Core:
     def counts(self) -> tuple[int, int, int, int]:
         """Packets so far: read, counted in flows, ARP, and of other protocols than IP."""
         return self.read, self.in_flows, self.arps, self.not_ip
+
+    def take_more(self) -> list[tuple[RejectReason, int]]:
+        """Return, and forget, how many packets were rejected of which nothing was told, by reason."""
+        found = [(reason, self.more[i]) for i, reason in enumerate(_REJECTS) if self.more[i]]
+        for i in range(len(_REJECTS)):
+            self.more[i] = 0
+        return found
 
     @property
     def row_memory(self) -> tuple[memoryview, memoryview]:
@@ -595,8 +620,7 @@ class Core:
         link: cython.int
         i: Int
         if data > end:
-            self._fault(at, end, f"a packet block of {end - at} bytes")
-            return 0
+            return self._fault(at, end, -1, 0)
         if kind == 3:
             length = self._u32(at)
             captured = length
@@ -607,15 +631,13 @@ class Core:
             captured = self._u32(at + 12)
             length = self._u32(at + 16)
         if number >= len(self.exact):
-            self._fault(at, end, f"interface {number} is not described")
-            return 0
+            return self._fault(at, end, number, -1)
         i = 4 * number
         link = self.described[i]
         if kind == 3 and 0 < self.described[i + 1] < captured:
             captured = self.described[i + 1]
         if captured > end - data or captured > self.max_packet:
-            self._fault(at, end, f"{captured} bytes captured in a block of {end - at}")
-            return 0
+            return self._fault(at, end, number, captured)
         if high >= 0:
             if self.described[i + 2] > 0 and high < HALF32:
                 time = (high << 32 | low) // self.described[i + 2]
@@ -644,8 +666,26 @@ class Core:
 
     @cython.cfunc
     @cython.exceptval(-9, check=False)
-    def _fault(self, at: Int, end: Int, detail: object) -> cython.int:
-        self.reject(self.read, RejectReason.BAD_RECORD, detail, bytes(self.buf[at:end]))
+    def _fault(self, at: Int, end: Int, number: Int, captured: Int) -> cython.int:
+        """A packet block contradicts itself: it is too short, its interface is not described, or holds fewer bytes."""
+        detail = None
+        if self.unkept[BAD_RECORD] == 0:
+            if number < 0:
+                detail = f"a packet block of {end - at} bytes"
+            elif captured < 0:
+                detail = f"interface {number} is not described"
+            else:
+                detail = f"{captured} bytes captured in a block of {end - at}"
+        return self._rejected(BAD_RECORD, detail, at, end)
+
+    @cython.cfunc
+    @cython.exceptval(-9, check=False)
+    def _rejected(self, reason: cython.int, detail: object, at: Int, end: Int) -> cython.int:
+        """Reject the packet being read; where nothing of it would be kept, nothing is made for it."""
+        if self.unkept[reason] != 0:
+            self.more[reason] += 1
+        elif not self.reject(self.read, _REJECTS[reason], detail, bytes(self.buf[at:end])):
+            self.unkept[reason] = 1
 
     # ------------------------------------------------------------------------------------------------ bytes
 
@@ -739,22 +779,23 @@ class Core:
         elif found == SKIP_NOT_IP:
             self.not_ip += 1
         else:
-            reason, detail = self.failure
-            self.reject(record, reason, detail, bytes(self.buf[p : min(e, p + 512)]))
+            self._rejected(self.failed, self.failure, p, min(e, p + 512))
         self.place = place
 
     @cython.cfunc
     @cython.exceptval(-9, check=False)
     def _short(self, p: Int, e: Int, far: Int, header: object) -> cython.int:
         """*header* is not whole: the capture cut it, or the packet itself ends too early."""
-        cut = max(e - p, 0) < max(far - p, 0)
-        self.failure = (_REJECTS[cut], f"{'cut' if cut else 'ends'} inside the {header}")
+        self.failed = CUT_PACKET if max(e - p, 0) < max(far - p, 0) else BAD_PACKET
+        if self.unkept[self.failed] == 0:
+            self.failure = f"{'cut' if self.failed == CUT_PACKET else 'ends'} inside the {header}"
         return REJECT
 
     @cython.cfunc
     @cython.exceptval(-9, check=False)
     def _malformed(self, detail: object) -> cython.int:
-        self.failure = (RejectReason.MALFORMED_PACKET, detail)
+        self.failed = BAD_PACKET
+        self.failure = detail
         return REJECT
 
     @cython.cfunc
@@ -1211,7 +1252,7 @@ class Core:
         number = self.via_ids.get(name)
         if number is None:
             number = len(self.vias)
-            if number > 0xFFFF:
+            if number >= 0xFFFF and name != "...":
                 # Nobody runs so many networks; who forges them shares one row, which says so.
                 return self._via_number("...")
             self.vias.append(name)
@@ -1400,6 +1441,17 @@ class Core:
             and self._closed(f)
         ):  # fmt: skip
             self._settle(slot)
+        if self.own_bytes - self.row_bytes > self.own_max // 2:
+            self._let_go()
+
+    @cython.cfunc
+    @cython.exceptval(-9, check=False)
+    def _let_go(self) -> cython.int:
+        """Put out the flows whose names no others share: payload may spell long ones, and other ones for each flow."""
+        slot: Int
+        for slot in range(self.used):
+            if self.flows[slot * FLOW_WORDS + FLAGS] & LIVE and self.flows[slot * FLOW_WORDS + FACTS] < 0:
+                self._emit(slot)
 
     @cython.cfunc
     @cython.inline
@@ -1669,8 +1721,10 @@ class Core:
         tunnel: cython.bint
         if self.flows[f + FACTS] == 0:
             self._conclude(slot)
-        if self.rows >= OUT_ROWS:
+        if self.rows >= OUT_ROWS or self.row_bytes > self.own_max // 2:
             self.flush()
+        if self.flows[f + FACTS] < 0:
+            self.row_bytes += _names(self._facts(self.flows[f + FACTS])) + OWN_FACTS
         opener = self._opener_of(slot)
         flags = self.flows[f + FLAGS] & ~(OPENER_SIDE | 3 << BASIS_SHIFT) | opener | OPENER_KNOWN
         self.flows[f + FLAGS] = flags & ~LIVE
@@ -1773,13 +1827,17 @@ class Core:
     @cython.cfunc
     @cython.exceptval(-9, check=False)
     def _note_facts(self, f: Int, facts: object) -> cython.int:
+        names: Int = 0
         index = self.fact_numbers.get(facts)
-        if index is None and len(self.fact_numbers) < MAX_SHARED_FACTS:
+        if index is None:
+            names = _names(facts)
+        if index is None and names <= SHARED_NAMES and len(self.fact_numbers) < MAX_SHARED_FACTS:
             index = len(self.facts)
             self.facts.append(facts)
             self.fact_numbers[facts] = index
         elif index is None:
-            # Too many different ones: this one is kept until its row is taken.
+            # Too many different ones, or too long: this one is kept until its row is taken.
+            self.own_bytes += names + OWN_FACTS
             if self.spare_facts:
                 index = self.spare_facts.pop()
                 self.own_facts[index] = facts
@@ -1831,6 +1889,8 @@ class Core:
             if index < 0:
                 self.own_facts[-1 - index] = None
                 self.spare_facts.append(-1 - index)
+        self.own_bytes -= self.row_bytes
+        self.row_bytes = 0
         self.rows = 0
 
     def finish(self) -> bool:
@@ -2294,6 +2354,8 @@ class Core:
         f: Int
         held: Int = 0
         limit: Int
+        chunks: Int
+        streams: Int
         for slot in range(self.used):
             f = slot * FLOW_WORDS
             if self.flows[f + STREAMS] == 0 or slot == current:
@@ -2303,7 +2365,10 @@ class Core:
             else:
                 self.times[held] = self.flows[f + TOUCHED]
                 held += 1
-        if self.chunks_free > self.chunks_max // 4 or held == 0:
+        # Where the capture cut all payload, there are as many streams as there may be, and no chunk is used.
+        chunks = self.chunks_max - self.chunks_used + self.chunks_free
+        streams = self.chunks_max - self.streams_used + self.streams_free
+        if min(chunks, streams) > self.chunks_max // 4 or held == 0:
             return 0
         limit = self._quantile(held, (held + 1) // 2)
         for slot in range(self.used):
@@ -2374,6 +2439,12 @@ class Core:
         for i in range(1, COPY_PLACES):
             self.seen[e + 9 + i] = 0
         return -1
+
+
+def _names(facts: Any) -> int:  # noqa: ANN401 - Facts, which a function of C cannot say
+    """Return how long the names are that payload spelled."""
+    one, other = facts.principals
+    return sum(len(name) for name in (facts.app_protocol, facts.tls_sni, facts.tls_alpn, one, other) if name)
 
 
 def _address(text: str) -> int:

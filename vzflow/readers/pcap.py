@@ -122,7 +122,7 @@ class Capture:
         self._core = core.Core(
             os.urandom(16),
             self._slow,
-            tally.reject,
+            self._reject,
             self._flush,
             vxlan_ports=self._vxlan_ports,
             all_slow=all_slow,
@@ -133,7 +133,14 @@ class Capture:
         self._ready: list[pa.RecordBatch] = []
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the flows; errors as `read`."""
+        """Yield the flows; errors as `read`. Can be called once."""
+        try:
+            yield from self._batches()
+        finally:
+            # The core holds this object too: its tables would stay until Python looks for such circles.
+            del self._core
+
+    def _batches(self) -> Iterator[pa.RecordBatch]:
         try:
             where = self._opened()
         except _Damage as damage:
@@ -269,6 +276,11 @@ class Capture:
         for late, _, part in lost:
             self._lone(late, part)
 
+    def _reject(self, record: int, reason: RejectReason, detail: str, raw: bytes) -> bool:
+        """Note a packet that the core could not read; return whether another one of this reason would be kept."""
+        self._tally.reject(record, reason, detail, raw)
+        return self._tally.room_for(reason)
+
     def _lone(self, record: int, packet: Any) -> None:  # noqa: ANN401
         detail = f"{packet.key.protocol} {packet.key.ip} > {packet.key.peer_ip}, {packet.length} bytes"
         self._tally.reject(record, RejectReason.LONE_FRAGMENT, detail)
@@ -284,6 +296,8 @@ class Capture:
         for reason, count in ((SkipReason.ARP, arps), (SkipReason.NOT_IP, not_ip)):
             if count:
                 self._tally.skipped[reason] += count
+        for why, count in self._core.take_more():
+            self._tally.reject_more(why, count)
 
     def _flush(self) -> None:
         from vzflow.readers.packet_rows import batch_of
