@@ -30,10 +30,10 @@ except ImportError:  # users' machines: the stand-in runs the same file
 
 from vzflow.flow.lookups import FOREVER
 from vzflow.flow.terms import RejectReason, Transport, TransportBasis
-from vzflow.readers.facts import Facts, unknown
 from vzflow.readers.packet import GENEVE_PORT, VXLAN_PORTS
-from vzflow.readers.payload import WIREGUARD, judge_datagrams, judge_streams
-from vzflow.readers.stream import DATAGRAM_LIMIT, LIMIT, Stream
+from vzflow.readers.payload.facts import Facts, unknown
+from vzflow.readers.payload.judge import WIREGUARD, judge_datagrams, judge_streams
+from vzflow.readers.payload.stream import DATAGRAM_LIMIT, LIMIT, Stream
 
 #: (record, time or None, link type, bytes, original length, on a loopback device)
 Slow = Callable[[int, "int | None", int, bytes, int, bool], None]

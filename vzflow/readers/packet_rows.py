@@ -15,8 +15,8 @@ from vzflow.flow.batch import checked
 from vzflow.flow.schema import COUNT, FLOW_SCHEMA, PORT, TEXT, TIME
 from vzflow.flow.terms import Action, Hop, Reporter, Source, Transport, TransportBasis
 from vzflow.readers.base import Context
-from vzflow.readers.facts import Facts
 from vzflow.readers.packet_core import BASES, HOPS, KEY_FIELDS, ROW_FIELDS, STATES, Core, protocol_name
+from vzflow.readers.payload.facts import Facts
 
 _Words = npt.NDArray[Any]
 _KEY = np.dtype([(name, "u8") for name in KEY_FIELDS])

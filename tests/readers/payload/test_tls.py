@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from readers.payload_support import cuts
 from readers.tls_support import CLIENT_URI, ISTIO, SERVER_URI, SNI, Connection, context, leaf, streams
 
-from vzflow.readers.payload import judge_streams
-from vzflow.readers.stream import Stream
+from vzflow.readers.payload.judge import judge_streams
+from vzflow.readers.payload.stream import Stream
 
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 REQUEST, ANSWER = b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\nsome body"

@@ -10,8 +10,8 @@ from readers.packet_support import BEGIN, CLIENT, SERVER, Talk, ethernet, ipv4, 
 from readers.payload_support import concluded, cuts, datagrams, judged, ldap, turned
 from readers.tls_support import SNI, Connection, context, streams
 
-from vzflow.readers.payload import judge_streams
-from vzflow.readers.stream import Stream
+from vzflow.readers.payload.judge import judge_streams
+from vzflow.readers.payload.stream import Stream
 
 CAPABILITIES = 0xFFFFFFFF & ~0x0800
 GREETING = b"\x4a\0\0\0\x0a8.0.28\0" + b"\x5a" * 66

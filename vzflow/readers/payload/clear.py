@@ -12,8 +12,8 @@ import re
 from collections.abc import Callable
 
 from vzflow.flow.terms import TransportBasis
-from vzflow.readers.facts import Facts, plaintext, unknown
-from vzflow.readers.http2 import PREFACE, judge_http2
+from vzflow.readers.payload.facts import Facts, plaintext, unknown
+from vzflow.readers.payload.http2 import PREFACE, judge_http2
 
 _HTTP_REQUEST = re.compile(rb"(?!CONNECT )[A-Z]{3,16} [\x21-\x7e]+ HTTP/1\.[01]\r?\n")
 #: HTTP/0.9 has one method and no version.

@@ -13,10 +13,10 @@ from __future__ import annotations
 from functools import lru_cache
 
 from vzflow.flow.terms import ClientCertificate, Transport, TransportBasis
-from vzflow.readers.facts import Facts
-from vzflow.readers.stream import Stream
-from vzflow.readers.tls_certificate import principal
-from vzflow.readers.tls_hello import Hello, alpn_names, read_hello, server_name
+from vzflow.readers.payload.facts import Facts
+from vzflow.readers.payload.stream import Stream
+from vzflow.readers.payload.tls_certificate import principal
+from vzflow.readers.payload.tls_hello import Hello, alpn_names, read_hello, server_name
 
 _CHANGE_CIPHER, _ALERT, _HANDSHAKE, _DATA = 20, 21, 22, 23
 _CLIENT_HELLO, _SERVER_HELLO, _CERTIFICATE, _KEY_EXCHANGE = 1, 2, 11, 12
