@@ -96,6 +96,28 @@ SAID = {
 }  # fmt: skip
 
 
+#: Headers that no other test has whole, as raw IP.
+_GRE = struct.pack("!HHIII", 0xB000, 0x0800, 0, 40, 7)
+_OPTIONS = struct.pack("!BBHI", 2, 0, 0x6558, 5 << 8) + b"\1\2\3\1\0\0\0\0"
+_SEGMENT = tcp(40_000, 443, 24, payload=b"GET / HTTP/1.1\r\n\r\n")
+HEADERS = {
+    "sctp": ipv4(struct.pack("!HHIIIBBH", 7, 8, 9, 0, 1, 0, 3, 16) + b"x" * 12, protocol=132),
+    "sctp_in_ipv6": ipv6(struct.pack("!HHIIII", 7, 8, 9, 0, 1, 2), following=132),
+    "echo": ipv4(b"\x08\0\0\0\0\1\0\1abcd", protocol=1),
+    "echo_reply_in_ipv6": ipv6(b"\x81\0\0\0\0\1\0\1abcd", following=58),
+    "dns": ipv4(udp(5_000, 53, QUERY), protocol=17),
+    "extensions": ipv6(b"\x2b\0" + bytes(6) + b"\x3c\1" + bytes(14) + b"\x06\0" + bytes(6) + _SEGMENT, following=0),
+    "atomic_fragment": ipv6(b"\x06\0\0\0\0\0\0\7" + _SEGMENT, following=44),
+    "ah_in_ipv6": ipv6(b"\x06\4" + bytes(22) + _SEGMENT, following=51),
+    "tcp_options": ipv4(tcp(1, 2, 2)[:12] + b"\xf0\2" + bytes(46) + b"hello"),
+    "ip_options": b"\x4f" + ipv4(b"", length=80)[1:] + bytes(40) + tcp(1, 2, 2),
+    "gre_with_all_fields": ipv4(_GRE + ipv4(_SEGMENT), protocol=47),
+    "gre_mpls": ipv4(struct.pack("!HH", 0, 0x8847) + b"\0\0\x10\xff\0\0\x11\xff" + ipv4(_SEGMENT), protocol=47),
+    "geneve_options": ipv4(udp(7, 6081, _OPTIONS + ethernet(ipv4(_SEGMENT))), protocol=17),
+    "fragment": ipv4(_SEGMENT, part=0x2000),
+}
+
+
 def talked(said, number, link=ethernet, size=1_400):
     """A connection in which that was said, in segments."""
     talk = Talk(sport=20_000 + number, time=BEGIN + number * 777, isn=0xFFFFFF00 + number, link=link).open()
@@ -133,6 +155,7 @@ def seeds():
         links.setdefault(link, []).append(bytes(data))
     for outer, _ in [*test_packet_scapy.TUNNELS.values(), *test_packet_scapy.OUTSIDES.values()]:
         links.setdefault(101, []).append(bytes(outer))
+    links[101] += HEADERS.values()
     links[101] += [bytes(data) for data in test_packet_scapy.LIES.values()]
     found = [pcap_file([(BEGIN + n, data) for n, data in enumerate(some)], link) for link, some in links.items()]
     found.append(pcap_file(test_copies.legs(test_copies.segment()) * 2, test_copies.SLL2))
@@ -144,6 +167,10 @@ def seeds():
     pairs = [*test_datagrams.QUIC.values(), *(case[:2] for case in test_datagrams.DTLS.values()), (QUERY, QUERY)]
     found.append(pcap_file([one for n, pair in enumerate(pairs) for one in _asked(pair[:2], n)]))
     found.append(pcap_file(_fragments()))
+    copied = [
+        (BEGIN + n, test_copies.sll2(data, device, 4)) for n, data in enumerate(HEADERS.values()) for device in (2, 3)
+    ]
+    found.append(pcap_file([one for one in copied if one[1][20] >> 4 == 4], test_copies.SLL2))
     shaken = talked(SAID["tls13"], 1)
     for order in "<>":
         names = option(2, b"lo", order) + option(9, b"\x09", order), option(14, struct.pack(order + "q", 5), order)
