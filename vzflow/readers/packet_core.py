@@ -877,7 +877,7 @@ class Core:
     @cython.exceptval(-9, check=False)
     def _ethertype(self, kind: Int, p: Int, e: Int, far: Int) -> cython.int:
         """What *kind* says follows: IP, tags before it, or something else."""
-        left: cython.int = HEADERS
+        left: cython.int = HEADERS - 1  # the link header before them is one
         while kind == 0x8100 or kind == 0x88A8 or kind == 0x9100:
             if e - p < 4:
                 return self._short(p, e, far, "VLAN tag")
@@ -906,7 +906,7 @@ class Core:
     def _mpls(self, p: Int, e: Int, far: Int) -> cython.int:
         labels: cython.int
         kind: Int
-        for labels in range(HEADERS):  # noqa: B007
+        for labels in range(HEADERS - 2):  # noqa: B007
             if e - p < 5:
                 return SLOW
             p += 4
@@ -1216,7 +1216,7 @@ class Core:
         """Enter a tunnel; false where there are too many of them already."""
         tunnel: Word = kind
         inner: Word = number
-        if self.chained >= TUNNELS - 1:
+        if self.chained >= TUNNELS:
             return False
         self.chain[self.chained] = tunnel << 32 | inner
         self.chained += 1
