@@ -100,6 +100,11 @@ def ingest(
     cluster: Annotated[
         str, typer.Option("--cluster", envvar="VZFLOW_CLUSTER", help="Cluster the addresses belong to.")
     ] = "default",
+    vxlan_port: Annotated[
+        list[int] | None,
+        typer.Option("--vxlan-port", envvar="VZFLOW_VXLAN_PORT", min=1, max=65535,
+                     help="UDP port that carries VXLAN in captures, besides 4789 and 8472; repeat."),
+    ] = None,
     jobs: Annotated[
         int,
         typer.Option("--jobs", envvar="VZFLOW_JOBS", min=0,
@@ -120,7 +125,7 @@ def ingest(
     with _progress(quiet=quiet) as progress:
         result = run_ingest(
             inputs, store, form=form, identity=identity or [], model=model or [], reporter=reporter, cluster=cluster,
-            classify=not no_classify, jobs=jobs, progress=progress,
+            vxlan_ports=vxlan_port or (), classify=not no_classify, jobs=jobs, progress=progress,
         )  # fmt: skip
     _tell(result.inputs, result.errors, quiet=quiet)
     _exit(result.exit_code(strict=strict))

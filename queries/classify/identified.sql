@@ -58,7 +58,9 @@ WITH widened AS (
     coalesce(f.mesh_mtls, 'unknown') AS mesh_mtls,
     CASE WHEN l.turned THEN f.packets_received ELSE f.packets_sent END AS packets_sent,
     CASE WHEN l.turned THEN f.packets_sent ELSE f.packets_received END AS packets_received,
-    f.payload_sent, f.payload_received
+    f.payload_sent, f.payload_received,
+    f.source = 'pcap' AND coalesce(f.protocol IN ('tcp', 'udp'), false)
+      AND f.payload_sent IS NULL AND f.payload_received IS NULL AS cut_headers
   FROM located l
   JOIN recorded f ON f.segment = l.segment AND f.record = l.record
   LEFT JOIN widened w ON w.segment = l.segment AND w.record = l.record
@@ -80,7 +82,8 @@ WITH widened AS (
            THEN coalesce(c.responder_name_set, c.responder_address_set)
          ELSE 'either:' || coalesce(c.responder_name_set, '') || '+' || coalesce(c.responder_address_set, '') || '+'
            || coalesce(c.responder_window, '') END AS responder_all,
-    coalesce(c.payload_sent, 0) + coalesce(c.payload_received, 0) > 0 AS has_payload,
+    -- Packets that the capture length cut inside their headers may have held some: such a flow is no bare probe.
+    coalesce(c.payload_sent, 0) + coalesce(c.payload_received, 0) > 0 OR c.cut_headers AS has_payload,
     CASE WHEN c.source = 'pcap' THEN 'tap'
          WHEN c.source = 'envoy' AND c.reporter = 'responder' THEN 'responder_proxy'
          WHEN c.source = 'envoy' AND c.reporter = 'initiator' THEN 'initiator_proxy'
@@ -93,6 +96,7 @@ WITH widened AS (
         THEN CASE WHEN c.connection_state = 'established' THEN 'served' ELSE 'unknown' END
       WHEN c.seen_basis = 'tls_failed' THEN 'refused'
       WHEN c.payload_sent > 0 AND c.payload_received > 0 THEN 'served'
+      WHEN c.cut_headers THEN 'unknown'
       WHEN c.connection_state IN ('established', 'reset') THEN 'reached'
       WHEN c.packets_sent > 0 AND c.packets_received > 0 THEN 'reached'
       WHEN c.connection_state IS NULL AND c.packets_received > 0 THEN 'reached'

@@ -497,7 +497,8 @@ def amendment(text: str) -> str:
         (SITE + "says: &a x", "1.yaml:3: anchors and aliases (& and *) are not used in models"),
         (SITE + "says: !!binary x", "1.yaml:3: the tag tag:yaml.org,2002:binary is not used in models"),
         (SITE + "? [a]\n: b", "1.yaml:3: a key must be plain text"),
-        ("[" * 100_000, "1.yaml:1: nested more than 20 levels deep"),
+        ("[" * 30, "1.yaml:1: nested more than 20 levels deep"),
+        ("[" * 100_000, "1.yaml:1: "),  # since 6.0.4 PyYAML has a limit of its own, and words for it
     ],
 )  # fmt: skip
 def test_mistake_is_named_with_its_line_and_what_to_do(text: str, message: str):

@@ -150,7 +150,9 @@ def test_interrupt_ends_every_process_and_leaves_nothing_half_written(tmp_path, 
     assert process.pid not in workers
     before = sorted((tmp_path / "S").rglob("*"))
     process.send_signal(number)
+    begin = time.monotonic()
     _, said = process.communicate(timeout=SECONDS)
+    assert time.monotonic() - begin < 8  # they were told, and not given up
     assert (process.returncode, said) == (code, "")
     assert not any(alive(worker) for worker in workers)
     assert sorted((tmp_path / "S").rglob("*")) == before
@@ -179,7 +181,8 @@ def test_store_that_cannot_be_used_ends_them_all_with_its_error(tmp_path):
     process = program(gone, slow, *names, cwd=tmp_path)
     _, said = process.communicate(timeout=SECONDS)
     assert process.returncode == 3
-    assert "recorded/ is gone" in said
+    # Which it is depends on whether a receipt was there already.
+    assert "recorded/ is gone" in said or "no store here" in said
 
 
 def test_progress_is_told_of_all_together(tmp_path):

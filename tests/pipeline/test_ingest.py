@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import struct
 from dataclasses import replace
 from io import FileIO
 from pathlib import Path
@@ -30,6 +31,7 @@ from pipeline.pipeline_support import (
     recorded,
     stored,
 )
+from readers.packet_support import BEGIN, ethernet, ipv4, pcap_file, tcp, udp
 
 from vzflow.flow.errors import ServiceUnavailable, UnreadableInput, UsageProblem
 from vzflow.pipeline.ingest import IngestResult, gravest, ingest
@@ -422,6 +424,20 @@ def test_another_cluster_replaces_the_old_reading(store, tmp_path, content):
     assert all(json.loads(row)["cluster"] == "two" for row in recorded(store))
 
 
+def test_port_that_carries_vxlan_here_replaces_the_reading_without_it(store, tmp_path):
+    """Whoever moved the overlay to another port sees the pods inside only once that is said."""
+    inner = struct.pack("!II", 0x08000000, 7 << 8) + ethernet(ipv4(tcp(40_000, 8_000, 2)))
+    outer = ethernet(ipv4(udp(50_000, 4_444, inner), "172.18.0.2", "172.18.0.3", protocol=17))
+    file = put(tmp_path / "overlay.pcap", pcap_file([(BEGIN, outer)]))
+    stored([file], store)
+    seen = [json.loads(row) for row in recorded(store)]
+    assert [(row.get("via"), row["responder_port"]) for row in seen] == [(None, 4_444)]
+    stored([file], store, vxlan_ports=[4_444])
+    seen = [json.loads(row) for row in recorded(store)]
+    assert [(row["via"], row["responder_port"]) for row in seen] == [("vxlan:7", 8_000)]
+    assert fates(stored([file], store, vxlan_ports=[4_444, 4_444])) == ["unchanged"]
+
+
 @pytest.mark.parametrize("content", [envoy_log(0, 3), capture(3)], ids=["log", "capture"])
 def test_interpretation_can_be_changed_back(store, tmp_path, content, once):
     """A mistake is undone by the right command, and once more changes nothing."""
@@ -490,7 +506,7 @@ def test_bad_snapshot_leaves_no_store(store, tmp_path, content):
 @pytest.mark.parametrize(
     "what",
     [{"form": "netflow"}, {"reporter": "pod"}, {"reporter": "a/b/c"}, {"reporter": "a/ b"}, {"cluster": ""},
-     {"model": ["no-such-model"]}],
+     {"model": ["no-such-model"]}, {"vxlan_ports": [0]}, {"vxlan_ports": [4789, 65536]}],
     ids=str,
 )  # fmt: skip
 def test_bad_argument_leaves_no_store(store, tmp_path, what):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow.compute as pc
-from readers import test_copies, test_datagrams, test_packet_scapy, test_upgrades
+from readers import test_copies, test_packet_scapy
 from readers.packet_support import (
     BEGIN,
     CONTEXT,
@@ -36,6 +36,7 @@ from readers.packet_support import (
     tcp,
     udp,
 )
+from readers.payload import test_datagrams, test_upgrades
 from readers.payload_support import (
     alpn,
     answer_body,

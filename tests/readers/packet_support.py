@@ -4,7 +4,7 @@ import datetime
 import io
 import socket
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -135,14 +135,14 @@ def rows_of(batches):
     return sorted(rows, key=lambda row: row["record"])
 
 
-def read(data, link_type=1, tally=None, **options):
+def read(data, link_type=1, tally=None, vxlan_ports=(), **options):
     """Rows, by first packet, and tally of a capture: bytes of a file, frames of a pcap, or a Talk."""
     if isinstance(data, Talk):
         data = data.frames
     if isinstance(data, list):
         data = pcap_file(data, link_type)
     tally = tally or Tally()
-    rows = rows_of(pcap.read(io.BytesIO(data), CONTEXT, tally, **options))
+    rows = rows_of(pcap.read(io.BytesIO(data), replace(CONTEXT, vxlan_ports=vxlan_ports), tally, **options))
     assert tally.balanced
     return rows, tally
 

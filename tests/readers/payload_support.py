@@ -4,8 +4,8 @@ import struct
 
 from readers.tls_support import streams
 
-from vzflow.readers.payload import judge_datagrams, judge_streams
-from vzflow.readers.stream import Stream
+from vzflow.readers.payload.judge import judge_datagrams, judge_streams
+from vzflow.readers.payload.stream import Stream
 
 
 def judged(*said, ended=True):

@@ -9,7 +9,6 @@ from readers.packet_support import (
     CLIENT,
     PSH,
     SERVER,
-    Talk,
     enhanced,
     ethernet,
     interface,
@@ -46,7 +45,7 @@ def segment(ident=1, payload=b"\0opaque", seq=1, **ends):
 
 
 def legs(ip, at=BEGIN, link=sll2):
-    """The way of a pod's packet to another node: its veth, the tunnel device, and the card with the tunnel around it."""
+    """The way of a pod's packet to another node: its veth, the tunnel device, the card with the tunnel around it."""
     return [(at, link(ip, 5, IN)), (at + 20, link(ip, 9, OUT)), (at + 30, link(vxlan(ip), 2, OUT))]
 
 
@@ -105,7 +104,7 @@ def test_one_interface_has_no_copies():
 
 
 def test_several_interfaces_of_a_pcapng_have_copies_too():
-    """dumpcap writes one file for several devices."""
+    """One file of `dumpcap` holds several devices."""
     data = (
         section()
         + interface() * 2

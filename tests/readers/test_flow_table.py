@@ -24,7 +24,7 @@ from readers.packet_support import (
     tcp,
     udp,
 )
-from readers.payload_support import answer_body, handshake, hello_body, record, server_name
+from readers.payload_support import alpn, answer_body, handshake, hello_body, record, server_name
 
 from vzflow.readers import pcap
 from vzflow.readers.base import Tally
@@ -185,6 +185,70 @@ def test_record_and_times_are_the_first_and_last_of_the_flow():
     other = ethernet(ipv4(udp(1, 2, b"x"), protocol=17))
     rows, _ = read([(BEGIN, other), *Talk(time=BEGIN + 5).open().frames])
     assert [(row["record"], row["protocol"]) for row in rows] == [(1, "udp"), (2, "tcp")]
+
+
+def test_half_of_a_translated_exchange_keeps_what_joins_it_to_the_other():
+    """Seen where only one way is translated yet: the request goes to the pod, the reply comes from the Service."""
+    pod = Talk(dport=8_080).open().say(REQUEST).answer(ANSWER).close()
+    service = Talk(server="10.96.0.10", dport=80).open().say(REQUEST).answer(ANSWER).close()
+    back = [1, 4, 6]
+    frames = [service.frames[n] if n in back else frame for n, frame in enumerate(pod.frames)]
+    rows, _ = read(frames)
+    assert [ends(row) for row in rows] == [(CLIENT, 40_000, SERVER, 8_080), (CLIENT, 40_000, "10.96.0.10", 80)]
+    assert [(row["packets_sent"], row["packets_received"]) for row in rows] == [(5, 0), (0, 3)]
+    assert {(row["initiator_basis"], row["connection_state"]) for row in rows} == {("syn", "established")}
+    assert [(row["first_seen"], row["last_seen"]) for row in rows] == [
+        (BEGIN, BEGIN + 7_000), (BEGIN + 1_000, BEGIN + 6_000)]  # fmt: skip
+
+
+def test_equal_addresses_in_two_overlays_are_two_exchanges():
+    """Two tenants may use one range: each has its initiator, its state and its bytes."""
+
+    def overlay(number):
+        inside = struct.pack("!II", 0x08000000, number << 8)
+        return lambda ip: ethernet(ipv4(udp(5, 4_789, inside + ethernet(ip)), "172.18.0.2", "172.18.0.3", protocol=17))
+
+    one = Talk(link=overlay(1)).open().say(REQUEST).answer(ANSWER).close()
+    two = Talk(link=overlay(2), time=BEGIN + 1).out(SYN).out(RST | ACK, back=True)
+    rows, _ = read(sorted(one.frames + two.frames))
+    assert [(row["via"], row["connection_state"], row["packets_sent"], row["packets_received"]) for row in rows] == [
+        ("vxlan:1", "established", 5, 3), ("vxlan:2", "refused", 1, 1)]  # fmt: skip
+
+
+def test_payload_of_a_syn_is_payload():
+    """TCP fast open (RFC 7413): the request comes with the SYN, and again behind it where it was not taken."""
+    taken = Talk().out(SYN, REQUEST).out(SYN | ACK, back=True).answer(ANSWER)
+    refused = Talk().out(SYN, REQUEST)
+    refused.sent = 1
+    refused.out(SYN | ACK, back=True).say(REQUEST).answer(ANSWER)
+    for talk, payload in ((taken, len(REQUEST)), (refused, 2 * len(REQUEST))):
+        row = only(talk)
+        assert (row["initiator_basis"], row["payload_sent"], row["payload_received"]) == ("syn", payload, len(ANSWER))
+        assert (row["transport_seen"], row["app_protocol"]) == ("plaintext", "http")
+
+
+HELLO = record(22, handshake(1, hello_body(0x0303, server_name(b"orders.shop"), alpn(b"h2", b"http/1.1"))))
+CUT_AT = len(HELLO) // 2
+#: Beginnings and ends of the segments that bring a ClientHello, in the order in which they come.
+SEGMENTS = {
+    "in_order": [(0, CUT_AT), (CUT_AT, None)],
+    "out_of_order": [(CUT_AT, None), (0, CUT_AT)],
+    "first_sent_again": [(0, CUT_AT), (0, CUT_AT), (CUT_AT, None)],
+    "second_sent_again": [(CUT_AT, None), (0, CUT_AT), (CUT_AT, None)],
+    "sent_again_in_other_segments": [(CUT_AT, None), (0, CUT_AT - 20), (CUT_AT - 40, CUT_AT + 20), (0, None)],
+}
+
+
+@pytest.mark.parametrize("segments", SEGMENTS.values(), ids=SEGMENTS.keys())
+def test_client_hello_is_one_however_its_segments_come(segments):
+    """A post-quantum hello takes two, and any network may turn them round or have them sent again."""
+    talk = Talk().open()
+    for begin, end in segments:
+        talk.out(PSH | ACK, HELLO[begin:end], seq=1_001 + begin)
+    row = only(talk)
+    assert (row["tls_sni"], row["tls_alpn"]) == ("orders.shop", "h2,http/1.1")
+    assert (row["transport_seen"], row["transport_seen_basis"]) == ("unknown", "tls_handshake")
+    assert row["payload_sent"] == sum(len(HELLO[begin:end]) for begin, end in segments)
 
 
 LOOPBACK = b"\0" * 12
@@ -406,3 +470,20 @@ def test_times_that_run_backwards_do_not_split_a_flow():
     row = only(frames)
     assert row["packets_sent"] == 3
     assert row["first_seen"] == BEGIN + 2_000 - 300 * SECOND
+
+
+RETRY = b"\xf0\0\0\0\x01\x08" + b"d" * 8 + b"\x08" + b"s" * 8 + b"token" + b"t" * 16
+INITIAL = b"\xc0\0\0\0\x01\x08" + b"s" * 8 + b"\x08" + b"d" * 8 + b"\0" + b"\x44\xb0" + b"e" * 1_200
+
+
+@pytest.mark.parametrize(
+    ("answers", "transport"), [([INITIAL], "tls"), ([RETRY], "unknown"), ([RETRY, INITIAL], "tls")]
+)
+def test_datagram_that_only_asks_again_makes_room_for_the_answer(answers, transport):
+    """A server that wants proof of the client's address first would else never be seen to answer."""
+    frames = [(BEGIN, ethernet(ipv4(udp(50_000, 443, INITIAL), protocol=17)))]
+    for n, answer in enumerate(answers):
+        frames.append((BEGIN + 2 * n + 1, ethernet(ipv4(udp(443, 50_000, answer), SERVER, CLIENT, protocol=17))))
+        frames.append((BEGIN + 2 * n + 2, ethernet(ipv4(udp(50_000, 443, INITIAL), protocol=17))))
+    row = only(frames)
+    assert (row["transport_seen"], row["transport_seen_basis"]) == (transport, "quic")

@@ -7,11 +7,26 @@ import sys
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from readers.packet_support import ACK, BEGIN, CLIENT, SERVER, SYN, ethernet, ipv4, ipv6, only, tcp, udp
+from readers.packet_support import (
+    ACK,
+    BEGIN,
+    CLIENT,
+    SERVER,
+    SYN,
+    ethernet,
+    ipv4,
+    ipv6,
+    only,
+    pcap_file,
+    read,
+    tcp,
+    udp,
+)
+from readers.twin import interpreted
 from scapy.contrib.geneve import GENEVE
 from scapy.contrib.mpls import MPLS
 from scapy.layers.inet import ICMP, IP, TCP, UDP
-from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop
+from scapy.layers.inet6 import IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting
 from scapy.layers.ipsec import AH, ESP
 from scapy.layers.l2 import ARP, GRE, LLC, SNAP, Dot1AD, Dot1Q, Dot3, Ether
 from scapy.layers.ppp import PPP, PPPoE
@@ -28,6 +43,15 @@ NODES = {"src": "172.18.0.2", "dst": "172.18.0.3"}
 
 def seen(link_type, data, length=None):
     return decode(link_type, bytes(data), length or len(bytes(data)))
+
+
+CLIENT_6, SERVER_6 = "2001:db8::1", "2001:db8::2"
+
+
+def big_ipv6(payload, following=6):
+    """IPv6 with a payload length of zero."""
+    data = ipv6(b"", following=following)
+    return data + payload
 
 
 def nflog(payload, order="<"):
@@ -58,11 +82,19 @@ LINKS = {
     "null_little": (0, b"\2\0\0\0" + FOUR),
     "null_big": (0, b"\0\0\0\2" + FOUR),
     "null_ipv6_macos": (0, b"\x1e\0\0\0" + SIX),
+    "null_ipv6_linux": (0, b"\x0a\0\0\0" + SIX),
+    "null_ipv6_openbsd_big": (0, b"\0\0\0\x18" + SIX),
+    "null_ipv6_freebsd": (0, b"\x1c\0\0\0" + SIX),
     "loop": (108, b"\0\0\0\2" + FOUR),
+    "loop_little": (108, b"\2\0\0\0" + FOUR),
+    "loop_ipv6": (108, b"\0\0\0\x18" + SIX),
     "ppp": (9, b"\x00\x21" + FOUR),
+    "ppp_ipv6": (9, b"\x00\x57" + SIX),
+    "ppp_framed": (9, b"\xff\x03\x00\x21" + FOUR),
     "ppp_hdlc": (50, b"\xff\x03\x00\x21" + FOUR),
     "nflog": (239, nflog(FOUR)),
     "nflog_big_endian": (239, nflog(FOUR, ">")),
+    "nflog_ipv6": (239, nflog(SIX)),
 }
 
 
@@ -79,6 +111,15 @@ def test_link_type_is_decoded_to_the_packet_inside(link_type, data):
     assert packet.length == (40 if packet.key.ip == CLIENT else 60) + packet.payload_length
 
 
+@pytest.mark.parametrize(("link_type", "data"), LINKS.values(), ids=LINKS.keys())
+def test_byte_order_of_the_file_is_not_that_of_the_link_header(link_type, data):
+    """Whoever captured and whoever wrote the file need not be one machine; the next record is read as the first."""
+    frames = [(BEGIN, bytes(data)), (BEGIN + 1, bytes(data))]
+    little, big = (only(pcap_file(frames, link_type, order)) for order in "<>")
+    assert little == big
+    assert (little["packets_sent"], little["responder_port"]) == (2, 443)
+
+
 INNER = Ether(**MACS, type=0x0800) / FOUR
 TUNNELS = {
     "ipip": (IP(**NODES, proto=4) / FOUR, "ipip"),
@@ -87,10 +128,17 @@ TUNNELS = {
     "6in6": (IPv6(src="2001:db8::a", dst="2001:db8::b", nh=41) / SIX, "6in6"),
     "gre": (IP(**NODES) / GRE(proto=0x0800) / FOUR, "gre"),
     "gre_key": (IP(**NODES) / GRE(proto=0x0800, key_present=1, key=40, seqnum_present=1) / FOUR, "gre:40"),
+    "gre_key_in_gre_key": (
+        IP(**NODES) / GRE(proto=0x0800, key_present=1, key=7) / IP(**NODES) / GRE(proto=0x0800, key_present=1, key=8)
+        / FOUR, "gre:7/gre:8"),
+    "gre_in_ipv6": (IPv6(src="2001:db8::a", dst="2001:db8::b") / GRE(proto=0x86DD) / SIX, "gre"),
     "gre_ethernet": (IP(**NODES) / GRE(proto=0x6558) / INNER, "gre"),
     "vxlan": (IP(**NODES) / UDP(sport=5, dport=4789) / VXLAN(vni=4096) / INNER, "vxlan:4096"),
+    "vxlan_in_ipv6": (
+        IPv6(src="2001:db8::a", dst="2001:db8::b") / UDP(sport=5, dport=4789) / VXLAN(vni=4096) / INNER, "vxlan:4096"),
     "vxlan_flannel": (IP(**NODES) / UDP(sport=5, dport=8472) / VXLAN(vni=1) / INNER, "vxlan:1"),
     "geneve": (IP(**NODES) / UDP(sport=5, dport=6081) / GENEVE(vni=5, proto=0x6558) / INNER, "geneve:5"),
+    "geneve_of_ip": (IP(**NODES) / UDP(sport=5, dport=6081) / GENEVE(vni=5, proto=0x0800) / FOUR, "geneve:5"),
     "mpls_in_ip": (IP(**NODES, proto=137) / MPLS(label=3, s=1) / FOUR, "mpls"),
     "etherip": (IP(**NODES, proto=97) / (b"\x30\0" + bytes(INNER)), "etherip"),
     "vxlan_over_ipip": (
@@ -174,6 +222,27 @@ def test_ipv6_extension_headers_are_passed():
     assert (packet.key.protocol, packet.key.peer_port, packet.payload, packet.fragment) == ("tcp", 2, b"x", None)
 
 
+#: Every extension header in the order of RFC 8200 section 4.1, and the one that may stand on both sides of AH.
+CHAIN = (
+    IPv6(src="2001:db8::1", dst="2001:db8::2") / IPv6ExtHdrHopByHop() / IPv6ExtHdrDestOpt() / IPv6ExtHdrRouting()
+    / IPv6ExtHdrFragment(offset=0, m=0) / AH(spi=1, nh=60, payloadlen=4, icv=b"\0" * 12) / IPv6ExtHdrDestOpt(nh=6)
+    / TCP(sport=40_000, dport=443, flags="S") / b"x"
+)  # fmt: skip
+AUTHENTICATED = {
+    "ipv4": IP(src=CLIENT, dst=SERVER) / AH(spi=1, nh=6, payloadlen=4, icv=b"\0" * 12) / SEGMENT,
+    "ipv6": IPv6(src=CLIENT_6, dst=SERVER_6) / AH(spi=1, nh=6, payloadlen=4, icv=b"\0" * 12) / SEGMENT,
+    "ipv6_between_all_others": CHAIN,
+}
+
+
+@pytest.mark.parametrize("data", AUTHENTICATED.values(), ids=AUTHENTICATED.keys())
+def test_authentication_header_hides_nothing(data):
+    """It signs what follows, whatever stands before and behind it: the flow is TCP."""
+    row = only([(BEGIN, bytes(data))], 101)
+    assert (row["protocol"], row["initiator_port"], row["responder_port"]) == ("tcp", 40_000, 443)
+    assert (row["bytes_sent"], row["initiator_basis"], row["via"]) == (len(bytes(data)), "syn", None)
+
+
 def test_fragments_of_a_tunnel_count_their_bytes_once():
     """The first fragment's inner IP length covers what the later ones carry."""
     inner = ipv4(udp(40_000, 9_999, b"y" * 200), protocol=17)
@@ -182,6 +251,26 @@ def test_fragments_of_a_tunnel_count_their_bytes_once():
     second = ipv4(outer[160:], NODES["src"], NODES["dst"], protocol=17, part=20)
     row = only([(BEGIN, first), (BEGIN + 1, second)], 101)
     assert (row["via"], row["packets_sent"], row["bytes_sent"]) == ("vxlan:1", 2, len(inner))
+
+
+def overlay_fragments():
+    """A datagram inside VXLAN whose outside travels in three fragments; the last repeats the end of the second."""
+    inner = ipv4(udp(40_000, 9_999, b"y" * 300), protocol=17)
+    outer = bytes(UDP(sport=5, dport=4789) / VXLAN(vni=1) / Ether(**MACS, type=0x0800) / inner)
+    parts = [(0, 160, 0x2000), (160, 320, 0x2000), (240, len(outer), 0)]
+    return len(inner), [
+        ipv4(outer[begin:end], NODES["src"], NODES["dst"], protocol=17, part=more | begin // 8)
+        for begin, end, more in parts
+    ]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+def test_fragments_of_a_tunnel_count_to_the_flow_inside_in_any_order(order):
+    """The first says whose they are, however late it comes and whatever the others repeat."""
+    length, parts = overlay_fragments()
+    row = only([(BEGIN + n, parts[index]) for n, index in enumerate(order)], 101)
+    assert (row["via"], row["record"], row["packets_sent"], row["bytes_sent"]) == ("vxlan:1", 1, 3, length)
+    assert (row["first_seen"], row["last_seen"]) == (BEGIN, BEGIN + 2)
 
 
 SHORT = {
@@ -239,6 +328,36 @@ def test_offloaded_segment_without_an_ip_length_takes_the_frames():
     data = ethernet(ipv4(tcp(1, 2, ACK, payload=b"z" * 70_000), length=0))
     packet = seen(1, data)
     assert (packet.length, packet.payload_length) == (70_040, 70_000)
+
+
+JUMBO = b"\x06\0\xc2\x04" + struct.pack("!I", 8 + 20 + 70_000)
+BIG_TCP = {
+    "ipv4": (ethernet(ipv4(tcp(1, 2, ACK, payload=b"z" * 70_000), length=0)), 70_040, None),
+    "ipv6": (ethernet(big_ipv6(tcp(1, 2, ACK, payload=b"z" * 70_000)), 0x86DD), 70_060, None),
+    "ipv6_jumbo": (ethernet(big_ipv6(JUMBO + tcp(1, 2, ACK, payload=b"z" * 70_000), 0), 0x86DD), 70_068, None),
+    "in_vxlan": (
+        ethernet(ipv4(
+            struct.pack("!HHHH", 5, 4_789, 0, 0) + struct.pack("!II", 0x08000000, 1 << 8)
+            + ethernet(ipv4(tcp(1, 2, ACK, payload=b"z" * 70_000), length=0)),
+            protocol=17, length=0)), 70_040, "vxlan:1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "length", "via"), BIG_TCP.values(), ids=BIG_TCP.keys())
+def test_big_tcp_is_counted_with_its_real_size(data, length, via):
+    """No length field holds it, so all are zero: what counts is the frame, less what is around the packet."""
+    row = only([(BEGIN, data)])
+    assert (row["bytes_sent"], row["payload_sent"], row["via"]) == (length, 70_000, via)
+
+
+def test_vxlan_on_another_port_is_read_where_it_is_told():
+    """Antrea, Windows and old Calico have ports of their own; the usual ones carry it all the same."""
+    outer = {port: bytes(IP(**NODES) / UDP(sport=5, dport=port) / VXLAN(vni=7) / INNER) for port in (4_789, 9_789)}
+    for road in ({}, {"all_slow": True}, {"core": interpreted("vzflow.readers.packet_core")}):
+        rows, _ = read([(BEGIN, outer[4_789]), (BEGIN, outer[9_789])], 101, vxlan_ports=(9_789,), **road)
+        assert [(row["protocol"], row["responder_port"], row["via"]) for row in rows] == [
+            ("tcp", 443, "vxlan:7")]  # fmt: skip
+        assert rows[0]["packets_sent"] == 2
 
 
 def test_ipv4_mapped_addresses_are_ipv4():

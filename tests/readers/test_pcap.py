@@ -1,13 +1,10 @@
-"""pcap and pcapng: every header users have, the exact place of damage, and tshark's totals on real captures."""
+"""pcap and pcapng: every header users have, and the exact place of damage."""
 
 import gzip
 import io
-import json
 import struct
 import subprocess
 import sys
-from collections import defaultdict
-from ipaddress import ip_address
 
 import pytest
 from hypothesis import given, settings
@@ -30,7 +27,6 @@ from readers.packet_support import (
     read,
     rows_of,
     section,
-    shared_captures,
     tcp,
     udp,
 )
@@ -380,122 +376,3 @@ def test_importing_the_reader_does_not_import_scapy():
     """`vzflow --help` knows the formats and must start at once."""
     code = "import sys, vzflow.readers.pcap; sys.exit('scapy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-# --- Real captures, and what tshark says of them ---------------------------------------------------------------------
-
-#: The manifest says it must be refused.
-REFUSED = {"solaris.snoop"}
-#: Conversations where tshark 4.0 reads something else, with the reason, as (file, protocol, ports).
-READ_OTHERWISE = {
-    (
-        "bigtcp-ipv4-vxlan-ipv4.pcap",
-        "udp",
-        47044,
-        4789,
-    ): "tshark stops at the UDP length 0 of BIG TCP; the inside is TCP",
-    (
-        "vxlan-4789.pcap",
-        "udp",
-        4789,
-        40908,
-    ): "the inside is ARP: skipped by name, and a decoded tunnel has no outer row",
-    ("vxlan-4789.pcap", "udp", 39924, 4789): "the inside is ARP",
-    ("vxlan_port_8472.pcap", "udp", 8472, 52102): "the inside is ARP",
-    ("vxlan_port_8472.pcap", "udp", 42710, 8472): "the inside is ARP",
-}
-
-
-def truth_files():
-    try:
-        return sorted(path.name[: -len(".json")] for path in (shared_captures() / "truth").glob("*.json"))
-    except pytest.skip.Exception:
-        return []
-
-
-def microseconds(text):
-    seconds, _, fraction = text.partition(".")
-    return int(seconds) * SECOND + int((fraction + "000000")[:6])
-
-
-def conversations(rows):
-    """Rows summed by conversation as the truth files name them: A is the smaller (address, port)."""
-    found = defaultdict(lambda: {"ab": [0, 0], "ba": [0, 0], "times": [], "opened": set()})
-    for row in rows:
-        ends = [
-            (int(ip_address(row[f"{side}_ip"])), row[f"{side}_port"] or 0, row[f"{side}_ip"])
-            for side in ("initiator", "responder")
-        ]
-        (_, port_a, ip_a), (_, port_b, ip_b) = sorted(ends)
-        one = found[row["protocol"], ip_a, port_a, ip_b, port_b]
-        forth, back = ("ab", "ba") if ends == sorted(ends) else ("ba", "ab")
-        for way, what in ((forth, "sent"), (back, "received")):
-            one[way][0] += row[f"packets_{what}"]
-            one[way][1] += row[f"bytes_{what}"]
-        if row["first_seen"] is not None:
-            one["times"] += [row["first_seen"], row["last_seen"]]
-        one["opened"].add("a" if forth == "ab" else "b")
-    return found
-
-
-def open_capture(name):
-    path = shared_captures() / name
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
-
-
-@pytest.mark.parametrize("name", truth_files())
-def test_real_capture_gives_the_conversations_tshark_sees(name):
-    """Packets, bytes each way, first and last time and initiator of every conversation are tshark's."""
-    truth = json.loads((shared_captures() / "truth" / f"{name}.json").read_text())
-    tally = Tally()
-    with open_capture(name) as stream:
-        if name in REFUSED:
-            with pytest.raises(UnreadableInput):
-                rows_of(pcap.read(stream, CONTEXT, tally))
-            return
-        rows = rows_of(pcap.read(stream, CONTEXT, tally))
-    assert tally.balanced
-    assert tally.read - (tally.damage is not None) == truth["packets"]
-    assert (tally.damage is not None) == (truth["read_error"] is not None)
-    assert not [reject for reject in tally.rejects if reject.reason != "truncated_file"]
-    found = conversations(rows)
-    for one in truth["conversations"]:
-        if (name, one["proto"], one["port_a"], one["port_b"]) in READ_OTHERWISE:
-            continue
-        seen = found.pop((one["proto"], one["ip_a"], one["port_a"] or 0, one["ip_b"], one["port_b"] or 0))
-        assert seen["ab"] == [one["packets_ab"], one["bytes_ab"]]
-        assert seen["ba"] == [one["packets_ba"], one["bytes_ba"]]
-        assert (min(seen["times"]), max(seen["times"])) == (microseconds(one["first_ts"]), microseconds(one["last_ts"]))
-        assert one.get("initiator") is None or seen["opened"] == {one["initiator"]}
-    for one in truth["other_ip"]:
-        seen = found.pop((str(one["ip_proto"]), one["ip_a"], 0, one["ip_b"], 0))
-        assert [seen["ab"][0] + seen["ba"][0], seen["ab"][1] + seen["ba"][1]] == [one["packets"], one["bytes"]]
-    surplus = {key[0] for key in found}
-    assert surplus == ({"tcp"} if name.startswith("bigtcp") else set())
-
-
-VERSIONS = {"TLS 1.0": "TLSv1", "TLS 1.2": "TLSv1.2", "TLS 1.3": "TLSv1.3"}
-
-
-@pytest.mark.parametrize("name", truth_files())
-def test_real_capture_gives_the_tls_facts_tshark_sees(name):
-    """Version, server name, offered ALPN and client certificate of every TCP conversation with a TLS hello."""
-    if name in REFUSED:
-        return
-    truth = json.loads((shared_captures() / "truth" / f"{name}.json").read_text())
-    with open_capture(name) as stream:
-        rows = rows_of(pcap.read(stream, CONTEXT, Tally()))
-    for one in truth["conversations"]:
-        if one["proto"] != "tcp":
-            continue
-        told = one["security"]
-        ports = {one["port_a"], one["port_b"]}
-        (row, *_) = (r for r in rows if {r["initiator_port"], r["responder_port"]} == ports)
-        assert row["tls_version"] == VERSIONS.get(told.get("version"))
-        assert row["tls_sni"] == next(iter(told.get("sni", [])), None)
-        assert (row["tls_alpn"] or "").split(",") == (told.get("alpn_offered") or [""])
-        if told.get("version") in ("TLS 1.0", "TLS 1.2"):
-            certificate = {True: "seen", "empty": "empty", None: "not_asked"}[told["client_certificate"]]
-            assert row["client_certificate"] == certificate
-        if told.get("starttls") or told.get("tls_client_hello"):
-            assert row["transport_seen"] != "plaintext"

@@ -1,28 +1,27 @@
 """The compiled core, the interpreted core and scapy are three roads to the same flows."""
 
-import gzip
 import io
 import random
 
 import pytest
 from readers import test_packet_scapy
-from readers.packet_support import BEGIN, CONTEXT, SECOND, pcap_file, rows_of, shared_captures
+from readers.packet_support import (
+    BEGIN,
+    CONTEXT,
+    SECOND,
+    SYN,
+    ethernet,
+    ipv4,
+    ipv6,
+    pcap_file,
+    rows_of,
+    tcp,
+)
+from readers.truth_support import content, names
 from readers.twin import interpreted
 
 from vzflow.readers import pcap
 from vzflow.readers.base import Tally
-
-
-def names():
-    try:
-        return sorted(path.name for path in shared_captures().iterdir() if ".pcap" in path.name)
-    except pytest.skip.Exception:
-        return []
-
-
-def content(name):
-    path = shared_captures() / name
-    return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
 
 
 def told(data, **options):
@@ -58,6 +57,7 @@ PACKETS = {
         **{name: (101, outer) for name, (outer, _) in test_packet_scapy.TUNNELS.items()},
         **{name: (101, outer) for name, (outer, _) in test_packet_scapy.OUTSIDES.items()},
         **{name: (101, data) for name, data in test_packet_scapy.LIES.items()},
+        **{f"authenticated_{name}": (101, data) for name, data in test_packet_scapy.AUTHENTICATED.items()},
     }.items()
 }
 
@@ -79,7 +79,7 @@ def test_every_road_says_the_same_of_a_packet_cut_anywhere(link_type, data):
 @pytest.mark.parametrize(("link_type", "data"), PACKETS.values(), ids=PACKETS.keys())
 def test_every_road_says_the_same_of_a_packet_with_wrong_bytes(link_type, data):
     """Headers that lie are decided by the same rules everywhere."""
-    chance = random.Random(len(data))  # noqa: S311 - a repeatable choice
+    chance = random.Random(len(data))
     frames = []
     for n in range(300):
         wrong = bytearray(data)
@@ -93,3 +93,34 @@ def test_every_road_says_the_same_of_a_packet_with_wrong_bytes(link_type, data):
     told_by_core = told(mutated)
     assert told(mutated, **interpreted_core()) == told_by_core
     assert told(mutated, all_slow=True) == told_by_core
+
+
+def nested(count):
+    data = ipv4(tcp(40_000, 443, SYN))
+    for _ in range(count):
+        data = ipv4(data, protocol=4)
+    return 101, data
+
+
+def tagged(count):
+    return 1, ethernet(b"\0\1\x81\0" * (count - 1) + b"\0\1\x08\0" + ipv4(tcp(40_000, 443, SYN)), 0x8100)
+
+
+def labelled(count):
+    return 1, ethernet(b"\0\1\0\1" * (count - 1) + b"\0\1\1\1" + ipv4(tcp(40_000, 443, SYN)), 0x8847)
+
+
+def optioned(count):
+    return 101, ipv6((b"\x3c\0" + b"\0" * 6) * (count - 1) + b"\x06\0" + b"\0" * 6 + tcp(1, 2, SYN), following=60)
+
+
+@pytest.mark.parametrize(("make", "limit"), [(nested, 8), (tagged, 30), (labelled, 30), (optioned, 255)])
+def test_every_road_ends_at_the_same_depth(make, limit):
+    """Headers in headers are bounded, and what is beyond is the same gap or the same reject on every road."""
+    whole = [told(pcap_file([(BEGIN, make(count)[1])], make(count)[0])) for count in (limit, limit + 1)]
+    for count, said in zip((limit, limit + 1), whole, strict=True):
+        link_type, data = make(count)
+        assert told(pcap_file([(BEGIN, data)], link_type), **interpreted_core()) == said
+        assert told(pcap_file([(BEGIN, data)], link_type), all_slow=True) == said
+    assert [rows[0]["hop"] if rows else "rejected" for rows, *_ in whole] in (
+        ["wire", "outer_tunnel"], ["wire", "rejected"])  # fmt: skip

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from vzflow.readers.stream import LIMIT, Stream
+from vzflow.readers.payload.stream import LIMIT, Stream
 
 CLIENT_URI = "spiffe://cluster.local/ns/shop/sa/front"
 SERVER_URI = "spiffe://cluster.local/ns/shop/sa/orders"

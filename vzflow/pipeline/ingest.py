@@ -70,6 +70,7 @@ def ingest(
     model: Sequence[str] = (),
     reporter: str | None = None,
     cluster: str = "default",
+    vxlan_ports: Sequence[int] = (),
     classify: bool = True,
     jobs: int = 1,
     progress: Progress | None = None,
@@ -88,6 +89,7 @@ def ingest(
         model: Shipped models or files; none keeps what the store remembers.
         reporter: NS/POD that wrote the logs.
         cluster: Cluster the addresses belong to.
+        vxlan_ports: UDP ports that carry VXLAN in captures, besides 4789 and 8472.
         classify: Without, that is left to the next command.
         jobs: Files read at once, each in a process of its own; 0 is one for each core. Pipes are read after them.
         progress: Told as inputs are read.
@@ -97,8 +99,8 @@ def ingest(
         UsageProblem: An argument or a model cannot be used; nothing at all was stored.
         UnreadableStore: The store cannot be used.
     """
-    check_arguments(form, reporter, cluster)
-    names, how = expanded(inputs), How(form, cluster, reporter)
+    check_arguments(form, reporter, cluster, vxlan_ports)
+    names, how = expanded(inputs), How(form, cluster, reporter, tuple(vxlan_ports))
     if names.count(STDIN) > 1:
         raise UsageProblem("standard input can be read once only", at=STDIN, do="Name it once.")
     snapshots = _snapshots(identity, cluster)
@@ -155,7 +157,7 @@ def advice(inputs: Iterable[InputResult]) -> str | None:
     return None if packet_core.COMPILED else slow
 
 
-def check_arguments(form: str, reporter: str | None, cluster: str) -> None:
+def check_arguments(form: str, reporter: str | None, cluster: str, vxlan_ports: Sequence[int] = ()) -> None:
     """
     Check what is said about inputs.
 
@@ -168,6 +170,8 @@ def check_arguments(form: str, reporter: str | None, cluster: str) -> None:
         raise UsageProblem(f"not a pod: {reporter}", at="--reporter", do="Write NAMESPACE/POD.")
     if not cluster or not cluster.isprintable():
         raise UsageProblem(f"not a name: {cluster!r}", at="--cluster", do="Name the cluster.")
+    if bad := [port for port in vxlan_ports if not 0 < port < 65536]:
+        raise UsageProblem(f"not a port: {bad[0]}", at="--vxlan-port", do="Use 1 to 65535.")
 
 
 def _snapshots(paths: Sequence[str], cluster: str) -> list[pa.Table]:

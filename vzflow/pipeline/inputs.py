@@ -39,11 +39,13 @@ class How:
         form: Name of a format, or auto.
         cluster: Cluster the addresses belong to.
         reporter: NS/POD that wrote the logs.
+        vxlan_ports: UDP ports that carry VXLAN in captures, besides the usual ones.
     """
 
     form: str = "auto"
     cluster: str = "default"
     reporter: str | None = None
+    vxlan_ports: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,10 @@ def printable(name: str) -> str:
 
 def interpretation_of(form: Format, how: How) -> str:
     """Return how an input is read, as receipts and ids hold it."""
-    return json.dumps({"format": form.name, "cluster": how.cluster, "reporter": how.reporter}, sort_keys=True)
+    read: dict[str, object] = {"format": form.name, "cluster": how.cluster, "reporter": how.reporter}
+    if how.vxlan_ports and not form.is_log:
+        read["vxlan_ports"] = sorted(set(how.vxlan_ports))
+    return json.dumps(read, sort_keys=True)
 
 
 def format_of(opened: Opened, how: How) -> Format:

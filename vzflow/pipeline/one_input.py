@@ -216,12 +216,12 @@ def _store(
 
     def counted() -> Iterator[pa.RecordBatch]:
         nonlocal flows
-        context = Context(name, _PENDING, how.cluster, how.reporter)
+        context = Context(name, _PENDING, how.cluster, how.reporter, how.vxlan_ports)
         for batch in form.read(BufferedReader(part, _GATHERED), context, tally):
             flows += batch.num_rows
             yield batch
 
-    def unit() -> Unit | None:
+    def unit() -> Unit:
         found = finish()
         finished.append(found)
         if found.damaged and tally.damage is None:
@@ -235,12 +235,12 @@ def _store(
             "ingested_at": datetime.now(UTC),
         }
         end = found.offset_to if found.stream is not None else 1
-        return None if found.known else Unit(found.segment, receipt, tally.told(), found.stream, end, found.replaces)
+        return Unit(found.segment, receipt, tally.told(), found.stream, end, found.replaces)
 
     added = lake.add_segment(counted(), unit)
     (found,) = finished
     if not added:
-        now = receipts if found.known else lake.receipts().to_pylist()  # or another process was faster
+        now = lake.receipts().to_pylist()  # it was known, or another process was faster
         if any(r["segment"] == found.segment for r in now):
             return _known(found, lake, now)
         return InputResult(name, "unchanged", found.segment, unfinished=found.unfinished)

@@ -32,6 +32,7 @@ class Input(_Strict):
     format: str = Field("auto", description="As `--format`.")
     reporter: str | None = Field(None, description="As `--reporter`.")
     cluster: str = Field("default", description="As `--cluster`.")
+    vxlan_ports: tuple[int, ...] = Field((), description="As `--vxlan-port`.")
 
 
 class Identity(_Strict):
@@ -116,7 +117,7 @@ def _check_values(route: Route, place: Place) -> None:
         check_fail_on(route.fail_on)
         for number, one in enumerate(route.input):
             key = f"input.{number}"
-            check_arguments(one.format, one.reporter, one.cluster)
+            check_arguments(one.format, one.reporter, one.cluster, one.vxlan_ports)
         for number, snapshots in enumerate(route.identity):
             key = f"identity.{number}"
             check_arguments("auto", None, snapshots.cluster)
@@ -171,8 +172,8 @@ def _ingested(route: Route, progress: Progress | None) -> Iterator[IngestResult]
                 yield IngestResult((InputResult(file, "unreadable", error=error),), 0)
     for one in route.input:
         yield ingest(
-            _found(one.glob), route.store, form=one.format, reporter=one.reporter, cluster=one.cluster, classify=False,
-            progress=progress,
+            _found(one.glob), route.store, form=one.format, reporter=one.reporter, cluster=one.cluster,
+            vxlan_ports=one.vxlan_ports, classify=False, progress=progress,
         )  # fmt: skip
 
 

@@ -26,12 +26,14 @@ class Context:
         segment: What every row carries until it is stored; a capture's id is known only when it was read.
         cluster: Cluster the addresses belong to.
         reporter_name: Namespace/pod whose proxy wrote the log, when the user knows it.
+        vxlan_ports: UDP ports that carry VXLAN, besides the usual ones.
     """
 
     path: str
     segment: str
     cluster: str
     reporter_name: str | None = None
+    vxlan_ports: tuple[int, ...] = ()
 
     def place(self, record: int | None = None) -> Place:
         return Place(self.path, record)

@@ -30,10 +30,10 @@ except ImportError:  # users' machines: the stand-in runs the same file
 
 from vzflow.flow.lookups import FOREVER
 from vzflow.flow.terms import RejectReason, Transport, TransportBasis
-from vzflow.readers.facts import Facts, unknown
 from vzflow.readers.packet import GENEVE_PORT, VXLAN_PORTS
-from vzflow.readers.payload import WIREGUARD, judge_datagrams, judge_streams
-from vzflow.readers.stream import DATAGRAM_LIMIT, LIMIT, Stream
+from vzflow.readers.payload.facts import Facts, unknown
+from vzflow.readers.payload.judge import WIREGUARD, judge_datagrams, judge_streams
+from vzflow.readers.payload.stream import DATAGRAM_LIMIT, LIMIT, Stream
 
 #: (record, time or None, link type, bytes, original length, on a loopback device)
 Slow = Callable[[int, "int | None", int, bytes, int, bool], None]
@@ -232,7 +232,7 @@ def protocol_name(number: int) -> str:
 
 
 def _zeros(count: int, code: str) -> memoryview:
-    """Return *count* zeroed words (B: bytes, q and Q: 64 bits); the system gives the memory when it is first touched."""
+    """Return *count* zeroed words (B: bytes, q and Q: 64 bits); the system gives memory when it is first touched."""
     return memoryview(np.zeros(count, code))
 
 
@@ -877,7 +877,7 @@ class Core:
     @cython.exceptval(-9, check=False)
     def _ethertype(self, kind: Int, p: Int, e: Int, far: Int) -> cython.int:
         """What *kind* says follows: IP, tags before it, or something else."""
-        left: cython.int = HEADERS
+        left: cython.int = HEADERS - 1  # the link header before them is one
         while kind == 0x8100 or kind == 0x88A8 or kind == 0x9100:
             if e - p < 4:
                 return self._short(p, e, far, "VLAN tag")
@@ -906,7 +906,7 @@ class Core:
     def _mpls(self, p: Int, e: Int, far: Int) -> cython.int:
         labels: cython.int
         kind: Int
-        for labels in range(HEADERS):  # noqa: B007
+        for labels in range(HEADERS - 2):  # noqa: B007
             if e - p < 5:
                 return SLOW
             p += 4
@@ -974,11 +974,17 @@ class Core:
         # Extension headers of the common form (RFC 8200 section 4, RFC 6275, 7401, 5533); AH and fragments differ.
         while (
             protocol == 0 or protocol == 43 or protocol == 60 or protocol == 44 or protocol == 135 or protocol == 139
-            or protocol == 140
+            or protocol == 140 or protocol == AH
         ):  # fmt: skip
-            if e - at < 8:
+            if protocol == AH:
+                # Others may follow it, so it is one of the chain.
+                if not self._signed(at, e, far):
+                    return REJECT
+                protocol = self._u8(at)
+                at += (self._u8(at + 1) + 2) * 4
+            elif e - at < 8:
                 return self._short(at, e, far, "IPv6 extension header")
-            if protocol == 44:
+            elif protocol == 44:
                 # Offset 0 and nothing to follow is an atomic fragment: a whole datagram (RFC 6946).
                 if self._u16(at + 2) & 0xFFF9:
                     return SLOW
@@ -994,6 +1000,18 @@ class Core:
             6, protocol, at, e, far, length, self._n64(p + 8), self._n64(p + 16), self._n64(p + 24),
             self._n64(p + 32), 0,
         )  # fmt: skip
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def _signed(self, p: Int, e: Int, far: Int) -> cython.bint:
+        """Whether an authentication header (RFC 4302) is whole: it hides nothing; a second one is nobody's traffic."""
+        if e - p < 12:
+            self._short(p, e, far, "authentication header")
+            return False
+        if self._u8(p) == AH:
+            self._malformed("authentication header in an authentication header")
+            return False
+        return True
 
     @cython.cfunc
     @cython.exceptval(-9, check=False)
@@ -1028,12 +1046,9 @@ class Core:
         opener: cython.int = 0
         blind: cython.bint = False
         if protocol == AH:
-            # An authentication header (RFC 4302) signs and hides nothing; a second one is nobody's traffic.
-            if e - p < 12:
-                return self._short(p, e, far, "authentication header")
+            if not self._signed(p, e, far):
+                return REJECT
             protocol = self._u8(p)
-            if protocol == AH:
-                return self._malformed("authentication header in an authentication header")
             p += (self._u8(p + 1) + 2) * 4
         if protocol == TCP:
             if e - p < 14:
@@ -1201,7 +1216,7 @@ class Core:
         """Enter a tunnel; false where there are too many of them already."""
         tunnel: Word = kind
         inner: Word = number
-        if self.chained >= TUNNELS - 1:
+        if self.chained >= TUNNELS:
             return False
         self.chain[self.chained] = tunnel << 32 | inner
         self.chained += 1
@@ -1415,7 +1430,11 @@ class Core:
             elif self.flows[f + FLAGS] & TRIED == 0 and self.flows[f + STREAMS] >> 31 != 0:
                 if has_tcp:
                     self._settle_early(slot, f)
-                elif self.flows[f + STREAMS] & TOP31:
+                elif (
+                    self.flows[f + STREAMS] & TOP31
+                    and not self._asks_again(self._stream_of(f, 0))
+                    and not self._asks_again(self._stream_of(f, 1))
+                ):
                     self._settle(slot)  # the first datagram of each side is all that is looked at
         if (
             self.tcp_flags & (FIN | RST) and has_tcp and self.flows[f + STREAMS] != 0 and self.flows[f + FACTS] == 0
@@ -1847,10 +1866,11 @@ class Core:
             return 0
         one, two = self._stream(f, 0), self._stream(f, 1)
         facts = self._judged(slot, one, two)
-        # A header that goes on may still announce a change to TLS.
-        if facts.transport is Transport.PLAINTEXT and (
-            facts.app_protocol != "http" or (b"\r\n\r\n" in one.data and b"\r\n\r\n" in two.data)
-        ):
+        # A header that goes on may still announce a change to TLS; the first request of HTTP/2, which often comes after
+        # both sides have sent their settings, may open a tunnel, and says whether it is gRPC.
+        name = facts.app_protocol
+        whole = b"\r\n\r\n" in one.data and b"\r\n\r\n" in two.data
+        if facts.transport is Transport.PLAINTEXT and name != "http2" and (name != "http" or whole):
             self._note_facts(f, facts)
 
     @cython.cfunc
@@ -2044,10 +2064,33 @@ class Core:
                 self.streams[s + MARKS] |= STARTED
         if has_tcp:
             self._add_segment(slot, f, s)
-        elif self.streams[s + HAVE] == 0:
+        elif self.streams[s + HAVE] == 0 or self._asks_again(s):
+            self.streams[s + HAVE] = 0
             self.streams[s + MARKS] |= STARTED
             self._append(slot, f, s, 0, FIRST_DATAGRAM, -1)
             self.streams[s + MARKS] &= ~(CUT | BEYOND)
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def _asks_again(self, s: Int) -> cython.bint:
+        """
+        Whether the datagram that is kept only asks for the hello once more, so that the next one is the answer.
+
+        DTLS HelloVerifyRequest (RFC 6347 section 4.2.1) in a record of its own; Retry of QUIC 1 (RFC 9000 section
+        17.2.5) and 2 (RFC 9369 section 3.2).
+        """
+        at: Int = self._chunk(s, 0) * CHUNK
+        first: Int
+        if self.streams[s + HAVE] < 14:
+            return False
+        first = self.pool[at]
+        if first == 22:
+            return self.pool[at + 1] == 0xFE and self.pool[at + 13] == 3
+        if self.pool[at + 1] == 0 and self.pool[at + 2] == 0 and self.pool[at + 3] == 0 and self.pool[at + 4] == 1:
+            return first & 0xF0 == 0xF0
+        if self.pool[at + 1] == 0x6B and self.pool[at + 2] == 0x33 and self.pool[at + 3] == 0x43:
+            return self.pool[at + 4] == 0xCF and first & 0xF0 == 0xC0
+        return False
 
     @cython.cfunc
     @cython.exceptval(-9, check=False)

@@ -15,8 +15,8 @@ from vzflow.flow.batch import checked
 from vzflow.flow.schema import COUNT, FLOW_SCHEMA, PORT, TEXT, TIME
 from vzflow.flow.terms import Action, Hop, Reporter, Source, Transport, TransportBasis
 from vzflow.readers.base import Context
-from vzflow.readers.facts import Facts
 from vzflow.readers.packet_core import BASES, HOPS, KEY_FIELDS, ROW_FIELDS, STATES, Core, protocol_name
+from vzflow.readers.payload.facts import Facts
 
 _Words = npt.NDArray[Any]
 _KEY = np.dtype([(name, "u8") for name in KEY_FIELDS])
@@ -120,8 +120,8 @@ def _protection(facts: Sequence[Facts], hop: _Words, second: _Words) -> dict[str
     }
     transport = [fact.transport for fact in facts]
     basis = [fact.basis for fact in facts]
-    for i in np.flatnonzero(hop != HOPS.index("wire")):
-        transport[i], basis[i] = _as_seen(facts[i], Hop(HOPS[hop[i]]))
+    for i in np.flatnonzero(hop != HOPS.index("wire")).tolist():
+        transport[i], basis[i] = _as_seen(facts[i], HOPS[hop[i]])
     columns["transport_seen"] = pa.array(transport, TEXT)
     columns["transport_seen_basis"] = pa.array(basis, TEXT)
     sides = [[fact.principals[side] for fact in facts] for side in (0, 1)]
@@ -130,13 +130,13 @@ def _protection(facts: Sequence[Facts], hop: _Words, second: _Words) -> dict[str
     return columns
 
 
-def _as_seen(facts: Facts, hop: Hop) -> tuple[Transport, TransportBasis]:
+def _as_seen(facts: Facts, hop: str) -> tuple[Transport, TransportBasis]:
     """Clear text proves something about the wire only where it was seen on the wire."""
-    if hop is Hop.OUTER_TUNNEL:
+    if hop == Hop.OUTER_TUNNEL:
         return Transport.UNKNOWN, TransportBasis.TUNNEL
     if facts.transport is not Transport.PLAINTEXT:
         return facts.transport, facts.basis
-    return Transport.UNKNOWN, TransportBasis.HOP_UNCERTAIN if hop is Hop.MIXED else TransportBasis.NOT_ON_WIRE
+    return Transport.UNKNOWN, TransportBasis.HOP_UNCERTAIN if hop == Hop.MIXED else TransportBasis.NOT_ON_WIRE
 
 
 def _times(micros: _Words) -> pa.Array:

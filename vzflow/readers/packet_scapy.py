@@ -298,6 +298,10 @@ def _ipv6(frame: _Frame) -> Packet | SkipReason:
     ip = _Ip(6, _address(sender), _address(receiver), length)
     rest = frame.first(length).after(40)
     for _ in range(MAX_EXTENSIONS):
+        if protocol == _AH:
+            # Others may follow it, so it is one of the chain.
+            protocol, rest = _signed(rest)
+            continue
         if protocol not in _EXTENSIONS and protocol != _FRAGMENT:
             return _upper(ip, protocol, rest)
         if len(rest.data) < 8:
@@ -335,7 +339,7 @@ def _upper(ip: _Ip, protocol: int, frame: _Frame) -> Packet | SkipReason:
         later = _packet(ip, protocol, frame, payload=frame.first(0), payload_length=frame.length)
         return later._replace(mark=(ip.offset, 0))
     if protocol == _AH:
-        return _authenticated(ip, frame)
+        return _upper(ip, *_signed(frame))
     if protocol == _TCP:
         return _tcp(ip, frame)
     if protocol == _UDP:
@@ -353,14 +357,14 @@ def _upper(ip: _Ip, protocol: int, frame: _Frame) -> Packet | SkipReason:
     return _tunnel(ip, protocol, frame)
 
 
-def _authenticated(ip: _Ip, frame: _Frame) -> Packet | SkipReason:
-    """An authentication header (RFC 4302) signs and hides nothing; a second one is nobody's traffic."""
+def _signed(frame: _Frame) -> tuple[int, _Frame]:
+    """Pass an authentication header (RFC 4302): it signs and hides nothing; a second one is nobody's traffic."""
     if len(frame.data) < 12:
         raise frame.short("authentication header")
     following = frame.data[0]
     if following == _AH:
         raise Undecodable(RejectReason.MALFORMED_PACKET, "authentication header in an authentication header")
-    return _upper(ip, following, frame.after((frame.data[1] + 2) * 4))
+    return following, frame.after((frame.data[1] + 2) * 4)
 
 
 def _tunnel(ip: _Ip, protocol: int, frame: _Frame) -> Packet | SkipReason:
@@ -422,7 +426,7 @@ def _tcp(ip: _Ip, frame: _Frame) -> Packet:
 
 
 def _blind(ip: _Ip, protocol: int, frame: _Frame, size: int, header: str) -> Packet:
-    """Return a packet that was cut inside its transport header: the ports still say whose it is, and no more is known."""
+    """Return a packet cut inside its transport header: the ports say whose it is, and no more is known."""
     if len(frame.data) < 4 or frame.length < size:
         raise frame.short(header)
     return _packet(ip, protocol, frame, ports=struct.unpack_from("!HH", frame.data))._replace(blind=True)

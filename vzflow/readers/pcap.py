@@ -14,7 +14,7 @@ import gzip
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
@@ -102,7 +102,6 @@ class Capture:
     Args:
         core: The module to decode with: `packet_core`, or its interpreted twin.
         all_slow: Decode everything with scapy.
-        vxlan_ports: UDP ports that carry VXLAN.
         limits: `max_flows` and `payload_pool` of the core.
     """
 
@@ -114,13 +113,12 @@ class Capture:
         *,
         core: Any = packet_core,  # noqa: ANN401 - a module
         all_slow: bool = False,
-        vxlan_ports: Iterable[int] = VXLAN_PORTS,
         **limits: int,
     ) -> None:
         self._input = _Buffer(stream)
         self._context = context
         self._tally = tally
-        self._vxlan_ports = frozenset(vxlan_ports)
+        self._vxlan_ports = frozenset((*VXLAN_PORTS, *context.vxlan_ports))
         self._core = core.Core(
             os.urandom(16),
             self._slow,
@@ -133,6 +131,7 @@ class Capture:
         self._counted = (0, 0, 0, 0)
         self._fragments = Fragments()
         self._ready: list[pa.RecordBatch] = []
+        self._order, self._interfaces = "<", 0
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the flows; errors as `read`. Can be called once."""
@@ -175,31 +174,13 @@ class Capture:
             self._core.set_pcap(style.order == ">", style.units, style.record, link & 0xFFFF)
             return self._records(style)
         if head[:4] == _PCAPNG:
-            return self._blocks(self._section(head))
+            self._section(head)
+            return self._blocks()
         raise _Damage(RejectReason.BAD_RECORD, f"it begins with {head[:4]!r}")
 
-    def _records(self, style: _Style) -> Iterator[None]:
-        given = self._input
-        more = True
-        while more:
-            given.at, why = self._core.feed(given.memory, given.at, given.end)
-            if why == "damage":
-                raise _Damage(RejectReason.BAD_RECORD, *self._core.damage)
-            yield
-            more = given.fill()
-        left = given.left()
-        if given.broken is not None:
-            raise given.damage(left)
-        if not left:
-            return
-        if len(left) < style.record:
-            raise _Damage(RejectReason.TRUNCATED_FILE, "the file ends inside a record header", left)
-        (captured,) = struct.unpack_from(style.order + "I", left, 8)
-        raise _ends_inside("packet", len(left) - style.record, captured, left[style.record :])
-
-    def _blocks(self, order: str) -> Iterator[None]:
-        given = self._input
-        more = True
+    def _fed(self) -> Iterator[None]:
+        """Feed the core to the end of the stream, yielding now and then; blocks that hold no packet are read here."""
+        given, more = self._input, True
         while more:
             why = "block"
             while why == "block":
@@ -207,35 +188,40 @@ class Capture:
                 if why == "damage":
                     raise _Damage(RejectReason.BAD_RECORD, *self._core.damage)
                 if why == "block":
-                    order = self._other_block(order)
+                    self._other_block()
             yield
             more = given.fill()
-        left = given.left()
-        if given.broken is not None:
-            raise given.damage(left)
-        if not left:
-            return
-        if len(left) < 8:
-            raise _Damage(RejectReason.TRUNCATED_FILE, "the file ends inside a block header", left)
-        (size,) = struct.unpack_from(order + "I", left, 4)
-        missing_end = len(left) - 8 >= size - 12
-        raise _ends_inside(
-            "block", len(left) - 8 - missing_end * (size - 12), 4 if missing_end else size - 12, left[8:]
-        )
 
-    def _other_block(self, order: str) -> str:
-        """Read a block that holds no packet; return the byte order of what follows."""
-        given = self._input
+    def _records(self, style: _Style) -> Iterator[None]:
+        yield from self._fed()
+        if left := self._input.rest("record", style.record):
+            (captured,) = struct.unpack_from(style.order + "I", left, 8)
+            raise _ends_inside("packet", len(left) - style.record, captured, left[style.record :])
+
+    def _blocks(self) -> Iterator[None]:
+        yield from self._fed()
+        if left := self._input.rest("block", 8):
+            (size,) = struct.unpack_from(self._order + "I", left, 4)
+            there, body = len(left) - 8, size - 12
+            # The size stands again at the end of a block.
+            if there >= body:
+                there, body = there - body, 4
+            raise _ends_inside("block", there, body, left[8:])
+
+    def _other_block(self) -> None:
+        """Read a block that holds no packet."""
+        given, order = self._input, self._order
         head = given.exactly(8, "block header")
         kind, size = struct.unpack(order + "II", head)
         if kind == _SECTION:
-            return self._section(head + given.exactly(16, "section header"))
+            self._section(head + given.exactly(16, "section header"))
+            return
         if size < 12 or size % 4:
             raise _Damage(RejectReason.BAD_RECORD, f"a block of {size} bytes", head)
         if kind != _INTERFACE:
             given.skip(size - 12)
             _end_of_block(given, order, size)
-            return order
+            return
         if size > MAX_BLOCK:
             raise _Damage(RejectReason.BAD_RECORD, f"a packet or interface block of {size} bytes", head)
         body = given.exactly(size - 12, "block")
@@ -244,10 +230,9 @@ class Capture:
         if self._interfaces > MAX_INTERFACES:
             raise _Damage(RejectReason.BAD_RECORD, f"more than {MAX_INTERFACES} interfaces", head)
         self._core.add_interface(*_interface(order, body))
-        return order
 
-    def _section(self, head: bytes) -> str:
-        """Read the rest of a section header block (section 4.1) whose first 24 bytes are *head*; return its order."""
+    def _section(self, head: bytes) -> None:
+        """Read the rest of a section header block (section 4.1) whose first 24 bytes are *head*."""
         order = _ORDERS.get(head[8:12])
         if order is None:
             raise _Damage(RejectReason.BAD_RECORD, f"a section with the byte order {head[8:12].hex()}", head)
@@ -257,8 +242,7 @@ class Capture:
         self._input.skip(size - 28)
         _end_of_block(self._input, order, size)
         self._core.set_section(order == ">")
-        self._interfaces = 0
-        return order
+        self._order, self._interfaces = order, 0
 
     def _slow(self, record: int, time: int | None, link: int, data: bytes, length: int, loopback: bool) -> None:
         """Decode with scapy what the core does not know."""
@@ -343,9 +327,14 @@ class _Buffer:
         self.end += count
         return bool(count)
 
-    def left(self) -> bytes:
-        """Return everything that is not consumed."""
-        return bytes(self.memory[self.at : self.end])
+    def rest(self, what: str, header: int) -> bytes:
+        """Return what is left at the end of the stream; raise _Damage if that is less than the header of a *what*."""
+        left = bytes(self.memory[self.at : self.end])
+        if self.broken is not None:
+            raise self.damage(left)
+        if 0 < len(left) < header:
+            raise _Damage(RejectReason.TRUNCATED_FILE, f"the file ends inside a {what} header", left)
+        return left
 
     def damage(self, raw: bytes) -> _Damage:
         """Return why the stream broke off in the middle of *raw*."""

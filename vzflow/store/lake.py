@@ -139,7 +139,7 @@ class Lake(DeltaFolder):
     def add_segment(
         self,
         flows: Iterable[pa.RecordBatch],
-        finish: Callable[[], Unit | None],
+        finish: Callable[[], Unit],
     ) -> bool:
         """
         Store one unit of ingest: exactly once or not at all, whatever breaks in between and whoever else writes.
@@ -150,10 +150,10 @@ class Lake(DeltaFolder):
         Args:
             flows: Batches in FLOW_SCHEMA, in any order; which segment they say they are of does not count. What it
                 raises is passed on, and nothing is stored.
-            finish: Called when the flows are exhausted: says what they are, or None if they shall not be stored.
+            finish: Called when the flows are exhausted: says what they are.
 
         Returns:
-            False if it was there already, or another process stored it meanwhile, or it was not to be stored.
+            False if it was there already, or another process stored it meanwhile.
 
         Raises:
             UnreadableStore: The store cannot be read or written.
@@ -161,8 +161,6 @@ class Lake(DeltaFolder):
         """
         with self._spooled(flows) as spool:
             unit = finish()
-            if unit is None:
-                return False
             segment, version = unit.segment, unit.version
             app_id = segment if unit.app_id is None else unit.app_id
             if self._done(self._open("receipts"), app_id, version):

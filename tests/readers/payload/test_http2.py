@@ -1,6 +1,7 @@
 """HTTP/2 in clear: gRPC by its content type, tunnels by their method (RFC 9113, RFC 7541)."""
 
 import pytest
+from readers.packet_support import Talk, only
 from readers.payload_support import concluded, frame, judged
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -72,6 +73,21 @@ def test_padding_and_priority_are_stepped_over():
 def test_tunnel_in_clear_http2_proves_nothing(spell):
     """What goes through it may be TLS."""
     assert named(b"\x42" + spell("CONNECT") + b"\x41" + plain("a:443")) == ("unknown", "http2")
+
+
+@pytest.mark.parametrize(
+    ("block", "transport", "name"),
+    [
+        (BEFORE + b"\x5f" + plain("application/grpc"), "plaintext", "grpc"),
+        (b"\x42" + plain("CONNECT") + b"\x41" + plain("a:443"), "unknown", "http2"),
+    ],
+    ids=["grpc", "tunnel"],
+)
+def test_request_after_the_settings_of_both_sides_is_read(block, transport, name):
+    """A client may wait for the server's settings: both sides have spoken, and nothing is decided yet."""
+    talk = Talk().open().say(PREFACE + SETTINGS).answer(SETTINGS).say(frame(1, 4, 1, block)).answer(WINDOW)
+    row = only(talk)
+    assert (row["transport_seen"], row["app_protocol"]) == (transport, name)
 
 
 def test_request_cut_anywhere_is_still_http2():

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from readers.payload_support import cuts
 from readers.tls_support import CLIENT_URI, ISTIO, SERVER_URI, SNI, Connection, context, leaf, streams
 
-from vzflow.readers.payload import judge_streams
-from vzflow.readers.stream import Stream
+from vzflow.readers.payload.judge import judge_streams
+from vzflow.readers.payload.stream import Stream
 
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 REQUEST, ANSWER = b"GET / HTTP/1.1\r\n\r\n", b"HTTP/1.1 200 OK\r\n\r\nsome body"
@@ -239,6 +239,14 @@ def test_client_hello_without_an_answer_proves_nothing(connect):
     assert (concluded(facts), facts.tls_sni, facts.tls_version) == (("unknown", "tls_handshake"), SNI, None)
     client, server = streams(hello)[0], Stream(started=True, waiting=True, base=1)
     assert concluded(judge_streams(client, server, ended=True)) == ("unknown", "cut")
+
+
+@pytest.mark.parametrize(("version", "name"), [(V12, "TLSv1.2"), (V13, "TLSv1.3")])
+def test_answer_to_a_hello_that_was_not_captured_is_cut(connect, version, name):
+    """A tap that hears the server alone knows the version, and that the rest is missing: it is no unknown protocol."""
+    answers = [flight for flight in connect(version).flights if flight[0] == "server"]
+    facts = judge_streams(Stream(), streams(answers)[1], ended=False)
+    assert (concluded(facts)[:2], facts.tls_version) == (("unknown", "cut"), name)
 
 
 def test_hello_answered_in_clear_has_failed(connect):

@@ -15,8 +15,8 @@ import re
 from collections.abc import Callable
 
 from vzflow.flow.terms import TransportBasis
-from vzflow.readers.facts import Facts, plaintext, unknown
-from vzflow.readers.upgrades_text import Change, after_lines, judge_irc, judge_lines
+from vzflow.readers.payload.facts import Facts, plaintext, unknown
+from vzflow.readers.payload.upgrades_text import Change, after_lines, judge_irc, judge_lines
 
 _CUT, _UNRECOGNISED = TransportBasis.CUT, TransportBasis.UNRECOGNISED
 _Found = Facts | Change | None

@@ -10,8 +10,8 @@ from readers.packet_support import BEGIN, CLIENT, SERVER, Talk, ethernet, ipv4, 
 from readers.payload_support import concluded, cuts, datagrams, judged, ldap, turned
 from readers.tls_support import SNI, Connection, context, streams
 
-from vzflow.readers.payload import judge_streams
-from vzflow.readers.stream import Stream
+from vzflow.readers.payload.judge import judge_streams
+from vzflow.readers.payload.stream import Stream
 
 CAPABILITIES = 0xFFFFFFFF & ~0x0800
 GREETING = b"\x4a\0\0\0\x0a8.0.28\0" + b"\x5a" * 66
@@ -191,6 +191,14 @@ def test_dns_over_udp_is_plaintext_by_its_bytes():
     assert concluded(datagrams(QUERY[:12])) == ("unknown", "datagram", None)
     for broken in (QUERY[:2] + b"\x7f" + QUERY[3:], QUERY[:3] + b"\x40" + QUERY[4:], QUERY[:-1] + b"\x09"):
         assert concluded(datagrams(broken)) == ("unknown", "datagram", None)
+
+
+def test_multicast_dns_asks_for_dozens_of_names_at_once():
+    """A device that wakes up looks for every service it knows (RFC 6762 section 5.3); a thousand is no query."""
+    question = b"\x0b_afpovertcp\x04_tcp\x05local\0\0\x0c\x80\x01"
+    assert concluded(datagrams(b"\0\0\0\0\0\x17\0\0\0\x0b\0\x01" + question)) == (
+        "plaintext", "clear_protocol", "dns")  # fmt: skip
+    assert concluded(datagrams(b"\0\0\0\0\4\x17\0\0\0\x0b\0\x01" + question)) == ("unknown", "datagram", None)
 
 
 @settings(max_examples=500, deadline=None)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from vzflow.readers.tls_hello import text
+from vzflow.readers.payload.tls_hello import text
 
 #: DER of the object identifier 2.5.29.17, subjectAltName (RFC 5280 section 4.2.1.6).
 _SUBJECT_ALT_NAME = bytes.fromhex("551d11")

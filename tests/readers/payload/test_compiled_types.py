@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-import vzflow.readers
+from vzflow.readers import payload
 
-FILES = sorted(Path(vzflow.readers.__path__[0]).glob("*.pxd"))
+FILES = sorted(Path(payload.__path__[0]).glob("*.pxd"))
 _FUNCTION = re.compile(r"^( *)c(?:p?)def [\w ]*?(\w+)\(([^)]*)\)", re.MULTILINE)
 _CLASS = re.compile(r"^cdef class (\w+):\n((?:(?:    .*)?\n)*)", re.MULTILINE)
 _FIELD = re.compile(r"^    cdef (?:public )?\w+ (\w+)$", re.MULTILINE)

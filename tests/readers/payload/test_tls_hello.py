@@ -15,8 +15,8 @@ from readers.payload_support import (
     versions,
 )
 
-from vzflow.readers.tls_hello import alpn_names, read_hello
-from vzflow.readers.tls_hello import server_name as name_of
+from vzflow.readers.payload.tls_hello import alpn_names, read_hello
+from vzflow.readers.payload.tls_hello import server_name as name_of
 
 #: RFC 8701: values that stand for nothing.
 GREASE = (extension(0x0A0A, b""), extension(0xFAFA, b"\0"))

@@ -10,7 +10,7 @@ import re
 from typing import NamedTuple
 
 from vzflow.flow.terms import TransportBasis
-from vzflow.readers.facts import Facts, plaintext, unknown
+from vzflow.readers.payload.facts import Facts, plaintext, unknown
 
 _CUT, _UNRECOGNISED = TransportBasis.CUT, TransportBasis.UNRECOGNISED
 _ANY_LINES = re.compile(rb"(?:[\t\x20-\xff]*\r?\n)*")

@@ -1,6 +1,6 @@
 """First bytes in order: what is complete, what answers what, and what is left behind a change of protocol."""
 
-from vzflow.readers.stream import LIMIT, Stream
+from vzflow.readers.payload.stream import LIMIT, Stream
 
 
 def test_nothing_was_sent_unless_said_otherwise():

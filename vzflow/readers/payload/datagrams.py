@@ -7,10 +7,10 @@ A lone packet opens nothing: TLS is concluded only where both sides took part in
 from __future__ import annotations
 
 from vzflow.flow.terms import ClientCertificate, Transport, TransportBasis
-from vzflow.readers.clear import is_dns
-from vzflow.readers.facts import Facts, plaintext, unknown
-from vzflow.readers.stream import Stream
-from vzflow.readers.tls_hello import Hello, alpn_names, read_hello, server_name
+from vzflow.readers.payload.clear import is_dns
+from vzflow.readers.payload.facts import Facts, plaintext, unknown
+from vzflow.readers.payload.stream import Stream
+from vzflow.readers.payload.tls_hello import Hello, alpn_names, read_hello, server_name
 
 #: The name of a tunnel that only its payload tells.
 WIREGUARD = "wireguard"

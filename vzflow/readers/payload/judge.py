@@ -10,13 +10,13 @@ it one that stays in clear (`clear`); one with an encryption of its own; or the 
 from __future__ import annotations
 
 from vzflow.flow.terms import Transport, TransportBasis
-from vzflow.readers.clear import judge_clear
-from vzflow.readers.datagrams import WIREGUARD, judge_datagrams
-from vzflow.readers.facts import Facts, unknown
-from vzflow.readers.stream import Stream
-from vzflow.readers.tls import is_client_hello, is_record_chain, is_server_hello, judge_tls
-from vzflow.readers.upgrades import judge_upgrades
-from vzflow.readers.upgrades_text import Change
+from vzflow.readers.payload.clear import judge_clear
+from vzflow.readers.payload.datagrams import WIREGUARD, judge_datagrams
+from vzflow.readers.payload.facts import Facts, unknown
+from vzflow.readers.payload.stream import Stream
+from vzflow.readers.payload.tls import is_client_hello, is_record_chain, is_server_hello, judge_tls
+from vzflow.readers.payload.upgrades import judge_upgrades
+from vzflow.readers.payload.upgrades_text import Change
 
 __all__ = ["WIREGUARD", "judge_datagrams", "judge_streams"]
 

@@ -12,8 +12,8 @@ import re
 from collections.abc import Callable
 
 from vzflow.flow.terms import TransportBasis
-from vzflow.readers.facts import Facts, plaintext, unknown
-from vzflow.readers.http2 import PREFACE, judge_http2
+from vzflow.readers.payload.facts import Facts, plaintext, unknown
+from vzflow.readers.payload.http2 import PREFACE, judge_http2
 
 _HTTP_REQUEST = re.compile(rb"(?!CONNECT )[A-Z]{3,16} [\x21-\x7e]+ HTTP/1\.[01]\r?\n")
 #: HTTP/0.9 has one method and no version.
@@ -194,12 +194,13 @@ def is_dns(data: bytes, at: int, end: int) -> bool:
     end = min(end, len(data))
     if end - at < 17:
         return False
-    # Queries, status, notify, update; the bit that is zero in each; counts a message may hold.
+    # Queries, status, notify, update; the bit that is zero in each; counts a message may hold. Multicast DNS asks for
+    # dozens of names at once (RFC 6762 section 5.3).
     if data[at + 2] >> 3 & 0xF not in (0, 2, 4, 5) or data[at + 3] & 0x40:
         return False
     questions, answers = data[at + 4] << 8 | data[at + 5], data[at + 6] << 8 | data[at + 7]
     authorities, others = data[at + 8] << 8 | data[at + 9], data[at + 10] << 8 | data[at + 11]
-    if questions > 16 or answers > 512 or authorities > 512 or others > 512 or questions + answers == 0:
+    if questions > 64 or answers > 512 or authorities > 512 or others > 512 or questions + answers == 0:
         return False
     begin = at = at + 12
     while data[at] != 0:

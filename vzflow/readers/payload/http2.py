@@ -10,7 +10,7 @@ Source: RFC 9113 sections 3.4 and 6; RFC 7541 (HPACK); gRPC over HTTP/2, "Reques
 from __future__ import annotations
 
 from vzflow.flow.terms import TransportBasis
-from vzflow.readers.facts import Facts, plaintext, unknown
+from vzflow.readers.payload.facts import Facts, plaintext, unknown
 
 #: RFC 9113 section 3.4.
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"

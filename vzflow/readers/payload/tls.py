@@ -13,10 +13,10 @@ from __future__ import annotations
 from functools import lru_cache
 
 from vzflow.flow.terms import ClientCertificate, Transport, TransportBasis
-from vzflow.readers.facts import Facts
-from vzflow.readers.stream import Stream
-from vzflow.readers.tls_certificate import principal
-from vzflow.readers.tls_hello import Hello, alpn_names, read_hello, server_name
+from vzflow.readers.payload.facts import Facts
+from vzflow.readers.payload.stream import Stream
+from vzflow.readers.payload.tls_certificate import principal
+from vzflow.readers.payload.tls_hello import Hello, alpn_names, read_hello, server_name
 
 _CHANGE_CIPHER, _ALERT, _HANDSHAKE, _DATA = 20, 21, 22, 23
 _CLIENT_HELLO, _SERVER_HELLO, _CERTIFICATE, _KEY_EXCHANGE = 1, 2, 11, 12
@@ -357,6 +357,9 @@ def _conclude(seen: _Handshake, istio: bool, ended: bool) -> tuple[Transport, Tr
         return _no_answer(seen, ended)
     if seen.failed(ended):
         return _FAILED
+    if not seen.client.data:
+        # What it answers was sent, and not captured.
+        return _CUT
     if not (seen.client_side.only_records and seen.server_side.only_records):
         # Something that is no TLS follows: the handshake does not speak for what came after it.
         return _UNRECOGNISED
