@@ -75,12 +75,12 @@ cython.declare(
     FLOW_WORDS=Int, FIRST=Int, LAST=Int, TOUCHED=Int,
     RECORD=Int, PACKETS=Int, BYTES=Int, PAYLOAD=Int,
     DUPLICATES=Int, FACTS=Int, FLAGS=Int, ISN=Int,
-    END=Int, STREAMS=Int, OPENER=Int, BASIS=Int,
+    END=Int, STREAMS=Int, TAKEN=Int, OPENER=Int, BASIS=Int,
     STATE=Int, HOP=Int, OUT_WORDS=Int, OUT_ROWS=Int,
     LIVE=Int, ALIAS=Int, OPENED=Int, RESET=Int,
     LOOPBACK=Int, WIRE=Int, UNMARKED=Int, TUNNEL=Int,
     SECOND_FIRST=Int, OPENER_KNOWN=Int, OPENER_SIDE=Int, BLIND=Int,
-    POOL_FULL=Int, TRIED=Int, BASIS_SHIFT=Int, SIDE_SHIFT=Int, ACKED=Int,
+    POOL_FULL=Int, TRIED=Int, SYN_SEEN=Int, INHERITED=Int, OVER=Int, MAX_WINDOW=Int, BASIS_SHIFT=Int, SIDE_SHIFT=Int, ACKED=Int,
     FINNED=Int, RESETTED=Int, REFUSED=Int,
     CHUNK=Int, STREAM_LIMIT=Int, FIRST_DATAGRAM=Int, CHUNKS=Int,
     GAPS=Int, ACKS=Int, STREAM_WORDS=Int, BASE=Int,
@@ -122,18 +122,20 @@ STOPPED = ("more", "block", "damage")
 KEY_WORDS = 6
 A_HIGH, A_LOW, B_HIGH, B_LOW, PORTS, HASH = range(6)
 # What is counted of a flow. Side 0 is the end that sorts first; -1 is "none" in times and sequence numbers.
-FLOW_WORDS = 18
+FLOW_WORDS = 20
 FIRST, LAST, TOUCHED, RECORD = 0, 1, 2, 3
 PACKETS, BYTES, PAYLOAD = 4, 6, 8  # of side 0; of side 1 in the word after it
 DUPLICATES, FACTS, FLAGS = 10, 11, 12
 ISN, END, STREAMS = 13, 15, 17  # ISN and END of side 0; of side 1 in the word after it
+TAKEN = 18  # of side 0's numbers after its SYN, how many side 1 acknowledged; then the other way
 # What an emitted row has besides: side that opened, and indexes in BASES, STATES and HOPS.
-OUT_WORDS = 22
-OPENER, BASIS, STATE, HOP = 18, 19, 20, 21
+OUT_WORDS = 24
+OPENER, BASIS, STATE, HOP = 20, 21, 22, 23
 #: Names of the words of a row in `out_flows`, and of one in `out_keys`.
 ROW_FIELDS = (
     "first", "last", "touched", "record", "packets0", "packets1", "bytes0", "bytes1", "payload0", "payload1",
-    "duplicates", "facts", "flags", "isn0", "isn1", "end0", "end1", "streams", "opener", "basis", "state", "hop",
+    "duplicates", "facts", "flags", "isn0", "isn1", "end0", "end1", "streams", "taken0", "taken1",
+    "opener", "basis", "state", "hop",
 )  # fmt: skip
 KEY_FIELDS = ("high0", "low0", "high1", "low1", "ports", "hash")
 BASES = ("syn", "request", "known_port", "first_seen")
@@ -157,6 +159,9 @@ OPENER_SIDE = 1 << 10  # side 1 opened
 BLIND = 1 << 11  # payload of a packet whose header was cut is not known
 POOL_FULL = 1 << 14
 TRIED = 1 << 15  # it was judged early, and nothing was proven
+SYN_SEEN = 1 << 16  # a SYN proved who opened, not only its answer
+INHERITED = 1 << 17  # who opened is known from the row before only
+OVER = 1 << 18  # it was judged as a connection that had ended
 BASIS_SHIFT = 12  # two bits: index in BASES
 # Of each side: shifted by 24 + 8 * side.
 SIDE_SHIFT = 24
@@ -187,6 +192,9 @@ BASE, HAVE, COUNTS, MARKS = 0, 1, 2, 3
 AT_CHUNKS, AT_GAPS, AT_ACKS = 4, 12, 22
 STREAM_WORDS = 38
 STARTED, CUT, BEYOND = 1, 2, 4
+
+#: Largest TCP window (RFC 7323 section 2.3).
+MAX_WINDOW = 1 << 30
 
 # Copies: the fingerprint of a packet, where it was seen, and which flow counted it.
 COPY_SLOTS, COPY_WORDS, COPY_PLACES = 8192, 16, 6
@@ -313,6 +321,7 @@ class Core:
     via_ids: dict
     failed: cython.int
     failure: object
+    ended: cython.bint
     unkept: cython.uchar[::1]
     more: Int[::1]
     place: Word
@@ -415,6 +424,7 @@ class Core:
         self.via_ids = {None: 0}
         self.failed = 0
         self.failure = None
+        self.ended = False
         self.unkept = bytearray(len(_REJECTS))
         self.more = _zeros(len(_REJECTS), "q")
         self.place = 0
@@ -1338,6 +1348,7 @@ class Core:
         f: Int
         flags: Int
         own: cython.bint
+        fresh: cython.bint = False
         sport: Word = self.sport
         dport: Word = self.dport
         self.in_flows += 1
@@ -1359,10 +1370,15 @@ class Core:
         if self.copies_possible and time >= 0:
             copied = self._copy_of(time, k4 >> 32 << 32 | number >> 16, side)
         slot = self._find(k0, k1, k2, k3, k4, hash_)
+        # A packet from an address to itself, or with a loopback address, never left its host.
+        own = (self.s_low == self.d_low and self.s_high == self.d_high) or self._is_loopback(k0, k1)
+        own = own or self._is_loopback(k2, k3)
         if copied >= 0 and self.flows[copied * FLOW_WORDS + FLAGS] & LIVE:
             f = copied * FLOW_WORDS
             self.flows[f + DUPLICATES] += 1
-            if slot < 0:
+            self.flows[f + FLAGS] |= LOOPBACK if own or self.loopback else WIRE
+            # Two networks stay apart whatever they carry; a tunnel and what goes in and out of it are one.
+            if slot < 0 and (self.via == 0) != (self.keys[copied * KEY_WORDS + PORTS] & 0xFFFF == 0):
                 self._alias(k0, k1, k2, k3, k4, hash_, copied)
             return 0
         if slot >= 0 and self.flows[slot * FLOW_WORDS + FLAGS] & ALIAS:
@@ -1397,9 +1413,6 @@ class Core:
             if time > self.flows[f + LAST]:
                 self.flows[f + LAST] = time
         flags = self.flows[f + FLAGS]
-        # A packet from an address to itself, or with a loopback address, never left its host.
-        own = (self.s_low == self.d_low and self.s_high == self.d_high) or self._is_loopback(k0, k1)
-        own = own or self._is_loopback(k2, k3)
         if own and not self.marked:
             self.unmarked_loopback = True
         if own or self.loopback:
@@ -1413,16 +1426,30 @@ class Core:
         self.flows[f + PACKETS + side] += 1
         self.flows[f + BYTES + side] += self.length
         self.flows[f + PAYLOAD + side] += self.pay_length
-        if self.opener != 0 and (flags & OPENER_KNOWN == 0 or (has_tcp and flags & OPENED == 0)):
-            flags &= ~(OPENER_SIDE | 3 << BASIS_SHIFT)
+        # A SYN says more than an answer to one that was not seen, and a packet of this row more than the row before.
+        if self.opener != 0 and (
+            flags & OPENER_KNOWN == 0
+            or (has_tcp and (flags & OPENED == 0 or (self.opener > 0 and flags & SYN_SEEN == 0)))
+            or (not has_tcp and flags & INHERITED != 0)
+        ):
+            flags &= ~(OPENER_SIDE | 3 << BASIS_SHIFT | INHERITED)
             flags |= OPENER_KNOWN
             if self.by_request:
                 flags |= 1 << BASIS_SHIFT
             if (self.opener > 0) == (side == 1):
                 flags |= OPENER_SIDE
+        if has_tcp and self.opener > 0:
+            flags |= SYN_SEEN
         self.flows[f + FLAGS] = flags
         if has_tcp:
+            fresh = (
+                flags & OVER != 0
+                and self.pay_length > 0
+                and (0 < (self.seq + self.pay_length - self.flows[f + END + side]) & LOW32 < HALF32)
+            )
             self._note_tcp(slot, f, side)
+            if fresh and self.flows[f + FACTS] != 0:
+                self._unsettle(f)
         if keep and self.pay_length > 0 and self.flows[f + FACTS] == 0:
             self._keep_payload(slot, f, side, has_tcp)
             if has_tcp and self._both_full(f):
@@ -1589,7 +1616,7 @@ class Core:
         before: Int = self.flows[slot * FLOW_WORDS + FLAGS]
         flags: Int = LIVE
         if goes_on:
-            flags |= before & (OPENER_SIDE | 3 << BASIS_SHIFT) | OPENER_KNOWN
+            flags |= before & (OPENER_SIDE | 3 << BASIS_SHIFT) | OPENER_KNOWN | INHERITED
         if side == 1:
             flags |= SECOND_FIRST
         self._clear(slot, record, flags)
@@ -1654,7 +1681,11 @@ class Core:
             if silent and not own & FINNED and not other & FINNED:
                 own |= REFUSED
             own |= FINNED
-        if tcp & RST:
+        if tcp & ACK and self.flows[f + ISN + peer] >= 0:
+            end = (self.ack - self.flows[f + ISN + peer] - 1) & LOW32
+            if self.flows[f + TAKEN + peer] < end < HALF32:
+                self.flows[f + TAKEN + peer] = end
+        if tcp & RST and self._believable(f, side):
             if not own & RESETTED:
                 # Closing a connection that its own initiator left without a word is no refusal.
                 left = other & RESETTED != 0 or (other & FINNED != 0 and self.flows[f + PAYLOAD + peer] == 0)
@@ -1668,18 +1699,10 @@ class Core:
 
     @cython.cfunc
     @cython.exceptval(-1, check=False)
-    def _unseen(self, f: Int, side: cython.int) -> cython.bint:
-        """Whether a side sent payload that is not in the capture: its own sequence numbers say so."""
-        sent: Int
-        known: Int
-        if self.flows[f + ISN + side] < 0 or self.flows[f + END + side] < 0:
-            return False
-        # A FIN takes a sequence number as a byte does.
-        sent = (self.flows[f + END + side] - self.flows[f + ISN + side] - 1) & LOW32
-        known = self.flows[f + PAYLOAD + side]
-        if self.flows[f + FLAGS] >> (SIDE_SHIFT + 8 * side) & FINNED:
-            known += 1
-        return known < sent and sent < HALF32
+    def _believable(self, f: Int, side: cython.int) -> cython.bint:
+        """Whether a reset has a number that its receiver may heed (RFC 5961 section 3): in the window, not beyond it."""
+        end: Int = self.flows[f + END + side]
+        return end < 0 or (self.seq - end) & LOW32 <= MAX_WINDOW
 
     # ------------------------------------------------------------------------------------------------ rows
 
@@ -1799,7 +1822,7 @@ class Core:
             # No payload was seen: none was sent, unless the capture lost some or heard one side only.
             heard = self.flows[f + PACKETS] > 0 and self.flows[f + PACKETS + 1] > 0
             acked = (flags >> SIDE_SHIFT | flags >> (SIDE_SHIFT + 8)) & ACKED != 0
-            missed = protocol == TCP and ((not heard and acked) or self._unseen(f, 0) or self._unseen(f, 1))
+            missed = protocol == TCP and ((not heard and acked) or self._sent(f, 0) > 0 or self._sent(f, 1) > 0)
             self.flows[f + FACTS] = _AS_CUT if missed else _AS_SILENT
 
     @cython.cfunc
@@ -1810,19 +1833,52 @@ class Core:
         facts = self._judged(slot, self._stream(f, 0), self._stream(f, 1))
         if self.flows[f + FLAGS] & POOL_FULL and facts.transport is Transport.UNKNOWN and facts.basis in _INCOMPLETE:
             facts = unknown(TransportBasis.POOL_FULL, facts.app_protocol)
+        if self.ended:
+            self.flows[f + FLAGS] |= OVER
         self._note_facts(f, facts)
 
     @cython.cfunc
-    def _judged(self, slot: Int, first: object, second: object) -> object:
+    def _judged(self, slot: Int, first: object, second: object, early: cython.bint = False) -> object:
+        """Judge the first bytes; `ended` says whether that was as of a connection after which nothing came."""
         f: Int = slot * FLOW_WORDS
         flags: Int = self.flows[f + FLAGS]
-        heard: cython.bint
         over: cython.bint
+        self.ended = False
         if self.keys[slot * KEY_WORDS + PORTS] >> 16 & 0xFF != TCP:
             return judge_datagrams(first, second)
         over = (flags >> SIDE_SHIFT | flags >> (SIDE_SHIFT + 8)) & (FINNED | RESETTED) != 0
-        heard = over and self.flows[f + PACKETS] > 0 and self.flows[f + PACKETS + 1] > 0 and not flags & BLIND
-        return judge_streams(first, second, ended=heard and not self._unseen(f, 0) and not self._unseen(f, 1))
+        over = over and self.flows[f + PACKETS] > 0 and self.flows[f + PACKETS + 1] > 0 and not flags & BLIND
+        self.ended = over and not early and self._all_there(f, 0) and self._all_there(f, 1)
+        return judge_streams(first, second, ended=bool(self.ended))
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def _all_there(self, f: Int, side: cython.int) -> cython.bint:
+        """Whether what is kept of a side is all it sent, as far as numbers tell; more than is kept is for the judge."""
+        s: Int = self._stream_of(f, side)
+        have: Int = self.streams[s + HAVE] if s >= 0 else 0
+        if self.flows[f + ISN + side] < 0 or have >= STREAM_LIMIT:
+            return True
+        if s >= 0 and self.streams[s + BASE] != (self.flows[f + ISN + side] + 1) & LOW32:
+            return False
+        return have >= self._sent(f, side)
+
+    @cython.cfunc
+    @cython.exceptval(-9, check=False)
+    def _sent(self, f: Int, side: cython.int) -> Int:
+        """Bytes that a side sent, by its own numbers and by what the other acknowledged; 0 where its SYN is not known."""
+        sent: Int = 0
+        if self.flows[f + ISN + side] < 0:
+            return 0
+        if self.flows[f + END + side] >= 0:
+            sent = (self.flows[f + END + side] - self.flows[f + ISN + side] - 1) & LOW32
+            if sent >= HALF32:
+                sent = 0
+        sent = max(sent, self.flows[f + TAKEN + side])
+        # A FIN takes a sequence number as a byte does.
+        if sent > 0 and self.flows[f + FLAGS] >> (SIDE_SHIFT + 8 * side) & FINNED:
+            sent -= 1
+        return sent
 
     @cython.cfunc
     @cython.exceptval(-9, check=False)
@@ -1851,6 +1907,18 @@ class Core:
 
     @cython.cfunc
     @cython.exceptval(-9, check=False)
+    def _unsettle(self, f: Int) -> cython.int:
+        """It was no end, since more came: what was concluded from there being no more does not hold."""
+        index: Int = self.flows[f + FACTS]
+        if self._facts(index).transport is not Transport.UNKNOWN:
+            if index < 0:
+                self.own_bytes -= _names(self.own_facts[-1 - index]) + OWN_FACTS
+                self.own_facts[-1 - index] = None
+                self.spare_facts.append(-1 - index)
+            self.flows[f + FACTS] = _AS_CUT
+
+    @cython.cfunc
+    @cython.exceptval(-9, check=False)
     def _settle_early(self, slot: Int, f: Int) -> cython.int:
         """
         Judge a connection by the first bytes of both sides, where nothing that follows can change what they prove.
@@ -1865,12 +1933,10 @@ class Core:
         if self._begins_tls(first) or self._begins_tls(second):
             return 0
         one, two = self._stream(f, 0), self._stream(f, 1)
-        facts = self._judged(slot, one, two)
-        # A header that goes on may still announce a change to TLS; the first request of HTTP/2, which often comes after
-        # both sides have sent their settings, may open a tunnel, and says whether it is gRPC.
-        name = facts.app_protocol
-        whole = b"\r\n\r\n" in one.data and b"\r\n\r\n" in two.data
-        if facts.transport is Transport.PLAINTEXT and name != "http2" and (name != "http" or whole):
+        facts = self._judged(slot, one, two, True)
+        # A later message of HTTP may open a tunnel or announce TLS; the first request of HTTP/2 often comes after both
+        # sides have sent their settings, and says whether it is gRPC.
+        if facts.transport is Transport.PLAINTEXT and facts.app_protocol not in ("http", "http2"):
             self._note_facts(f, facts)
 
     @cython.cfunc
@@ -2168,6 +2234,7 @@ class Core:
                 begin = high
             elif begin < low < end:
                 end = low
+                self.streams[s + MARKS] |= CUT  # what lies behind the early one is not kept
         if begin >= end:
             return 0
         if count >= GAPS or not self._write(slot, f, s, self.pay_at + begin - at, begin, end):
