@@ -133,3 +133,56 @@ def test_copies_survive_a_full_table(max_flows):
     assert (
         sum(row["packets_sent"] + row["packets_received"] + row["duplicates"] for row in rows) == tally.in_flows == 90
     )
+
+
+def test_datagrams_that_differ_after_their_first_bytes_are_not_copies():
+    """Else whoever sends through a tunnel could have other content counted as copies of a harmless one."""
+    sent = [ipv4(udp(40_000, 53, b"\0\1\1\0\0\1\0\0" + bytes([n])), protocol=17, ident=0) for n in range(3)]
+    frames = [(BEGIN, sll2(sent[0], 5, IN)), (BEGIN + 1, sll2(vxlan(sent[1], 7), 2, OUT)),
+              (BEGIN + 2, sll2(vxlan(sent[2], 8), 2, OUT))]  # fmt: skip
+    rows, _ = read(frames, SLL2)
+    assert [(row["via"], row["packets_sent"], row["duplicates"]) for row in rows] == [
+        (None, 1, 0), ("vxlan:7", 1, 0), ("vxlan:8", 1, 0)]  # fmt: skip
+
+
+def test_equal_packets_of_two_networks_do_not_make_one_flow_of_them():
+    """Tenants may use the same addresses; an alias would judge the one's payload as the other's."""
+    frames = [(BEGIN, sll2(vxlan(segment(), 1), 2, OUT)), (BEGIN + 5, sll2(vxlan(segment(), 2), 3, OUT))]
+    rows, _ = read(frames, SLL2)
+    assert [(row["via"], row["packets_sent"], row["duplicates"]) for row in rows] == [
+        ("vxlan:1", 1, 0), ("vxlan:2", 1, 0)]  # fmt: skip
+
+
+@pytest.mark.parametrize("order", ["11112222", "12121212", "11221122", "12222111"])
+def test_of_equal_packets_as_many_were_sent_as_the_busiest_place_has_seen(order):
+    """Interfaces are read in bursts; what is sent again looks the same where nothing is counted in the header."""
+    again = ipv6(udp(40_000, 51_820, b"\4\0\0\0 the same"), following=17)
+    frames = [(BEGIN + n, sll2(again, int(device), IN, 0x86DD)) for n, device in enumerate(order)]
+    (row,), _ = read(frames, SLL2)
+    assert (row["packets_sent"], row["duplicates"]) == (4, 4)
+
+
+def test_copies_of_many_packets_at_once_are_found():
+    """A busy node passes thousands of packets before the copies of the first one come."""
+    count = 10_000
+    ends = [{"sender": f"10.{n >> 8}.{n & 255}.1", "ident": n + 1} for n in range(count)]
+    frames = [(BEGIN + n, sll2(segment(**ends[n]), 5, IN)) for n in range(count)]
+    frames += [(BEGIN + count + n, sll2(segment(**ends[n]), 9, OUT)) for n in range(count)]
+    rows, _ = read(frames, SLL2)
+    assert sum(row["duplicates"] for row in rows) > 0.97 * count
+
+
+def test_address_that_the_sender_writes_makes_no_other_place():
+    """The older header names no interface; a changing hardware address would make new packets copies."""
+    one = ipv4(udp(40_000, 53, b"\0" * 12), protocol=17, ident=0)
+    (row,), _ = read([(BEGIN + n, sll(one, n, IN)) for n in range(12)], SLL)
+    assert (row["packets_sent"], row["duplicates"]) == (12, 0)
+
+
+@pytest.mark.parametrize("devices", [(772, 1), (1, 772)])
+def test_copy_on_another_kind_of_device_makes_the_hop_mixed(devices):
+    """Which of the two was recorded first is no evidence for the wire."""
+    frames = [(BEGIN + n, struct.pack("!HHIHBB8s", 0x0800, 0, n + 1, kind, IN, 6, b"\0" * 8) + segment())
+              for n, kind in enumerate(devices)]  # fmt: skip
+    (row,), _ = read(frames, SLL2)
+    assert (row["hop"], row["duplicates"]) == ("mixed", 1)

@@ -487,3 +487,94 @@ def test_datagram_that_only_asks_again_makes_room_for_the_answer(answers, transp
         frames.append((BEGIN + 2 * n + 2, ethernet(ipv4(udp(50_000, 443, INITIAL), protocol=17))))
     row = only(frames)
     assert (row["transport_seen"], row["transport_seen_basis"]) == (transport, "quic")
+
+
+def test_syn_outranks_an_answer_that_somebody_only_pretended():
+    """A client that first sends a SYN-ACK of its own must not turn the verdict's direction round."""
+    talk = Talk(sport=40_000, dport=41_000)
+    fake = (BEGIN - 5, ethernet(ipv4(tcp(40_000, 41_000, SYN | ACK, 7, 7))))
+    row = only([fake, *talk.open().say(REQUEST).frames])
+    assert (row["initiator_port"], row["initiator_basis"]) == (40_000, "syn")
+
+
+def test_echo_request_of_the_other_end_after_a_pause_opens_the_next_row():
+    """Who asked is told by the request itself, not by the row before."""
+    ask = [ethernet(ipv4(b"\x08\0\0\0\0\x01\0\x01", *ends, protocol=1)) for ends in ((), (SERVER, CLIENT))]
+    rows, _ = read([(BEGIN, ask[0]), (BEGIN + 300 * SECOND, ask[1])])
+    assert [row["initiator_ip"] for row in rows] == [CLIENT, SERVER]
+
+
+@pytest.mark.parametrize("last", [RST, FIN | ACK])
+def test_payload_that_was_only_acknowledged_was_sent(last):
+    """The capture lost it: nobody can say that nothing was said."""
+    talk = Talk().open()
+    talk.sent += 500
+    row = only(talk.out(ACK, back=True).out(last, back=last != RST))
+    assert (row["transport_seen"], row["transport_seen_basis"]) == ("unknown", "cut")
+
+
+GREETING, EHLO, OFFER, CHANGE = b"220 mail\r\n", b"EHLO a\r\n", b"250-a\r\n250 STARTTLS\r\n", b"STARTTLS\r\n"
+
+
+def mail():
+    return Talk(dport=25).open().answer(GREETING).say(EHLO)
+
+
+def test_end_after_which_more_comes_was_none():
+    """A reset that its receiver does not heed must not make clear text of what goes on as TLS."""
+    talk = mail().out(RST, seq=12_345).answer(OFFER).say(CHANGE).answer(b"220 go on\r\n")
+    assert only(talk)["transport_seen"] == "unknown"
+    heeded = mail().out(RST).answer(OFFER).say(CHANGE).answer(b"220 go on\r\n")
+    assert only(heeded)["transport_seen"] == "unknown"
+    early = Talk(dport=25).open().answer(GREETING).out(FIN | ACK, back=True).say(EHLO)
+    early.received -= 1
+    assert only(early.answer(OFFER).say(CHANGE).answer(b"220 go on\r\n"))["transport_seen"] == "unknown"
+
+
+def test_bytes_sent_again_do_not_make_up_for_lost_ones():
+    """What counts is whether every number was seen, not how many bytes were."""
+    talk = mail()
+    for _ in range(4):
+        talk.out(PSH | ACK, EHLO, seq=talk.isn + 1)
+    talk.sent += len(CHANGE)  # the capture lost it
+    talk.answer(OFFER).out(FIN | ACK).out(FIN | ACK, back=True).out(ACK)
+    assert only(talk)["transport_seen"] == "unknown"
+
+
+def test_tail_of_a_segment_around_an_early_one_is_not_taken_for_nothing():
+    """What cannot be kept is missing, so the connection is not complete."""
+    talk = Talk(dport=25).open().answer(GREETING)
+    text = EHLO + CHANGE + b"\x16\x03\x01 a hello"
+    for begin, end in ((4, 6), (2, len(text)), (0, 2)):
+        talk.out(PSH | ACK, text[begin:end], seq=talk.isn + 1 + begin)
+    talk.sent += len(text)
+    talk.answer(OFFER).out(FIN | ACK).out(FIN | ACK, back=True)
+    assert only(talk)["transport_seen"] == "unknown"
+
+
+def test_fragment_that_waited_too_long_is_of_another_datagram():
+    """Identifications come round; a first fragment an hour later is not its own."""
+    parts = fragments()
+    rows, tally = read([(BEGIN, parts[1]), (BEGIN + 3600 * SECOND, parts[0])])
+    assert [reject.reason.value for reject in tally.rejects] == ["lone_fragment"]
+    assert [row["packets_sent"] for row in rows] == [1]
+
+
+ASKS = b"CONNECT shop:443 HTTP/1.1\r\n\r\n"
+PROXIED = (
+    Talk().open().say(ASKS).answer(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+    .say(ASKS[:-2] + b"Proxy-Authorization: Basic eA==\r\n\r\n").answer(b"HTTP/1.1 200 OK\r\n\r\n")
+    .say(b"\x16\x03\x01")
+)  # fmt: skip
+UPGRADED = (
+    Talk().open().say(REQUEST).answer(ANSWER)
+    .say(b"OPTIONS * HTTP/1.1\r\nUpgrade: TLS/1.0\r\nConnection: Upgrade\r\n\r\n")
+    .answer(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: TLS/1.0, HTTP/1.1\r\n\r\n").say(b"\x16\x03\x01")
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("talk", [PROXIED, UPGRADED], ids=["proxied", "upgraded"])
+def test_http_that_becomes_something_else_by_a_later_message_is_not_plaintext(talk):
+    """A proxy that asks for a password first is ordinary; what goes through it then may be TLS."""
+    row = only(talk)
+    assert (row["app_protocol"], row["transport_seen"]) == ("http", "unknown")

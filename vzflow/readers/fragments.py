@@ -38,10 +38,11 @@ class Fragments:
         if packet.part:
             known = self._known(packet, time)
             return ([], self._hold(record, time, packet)) if known is None else ([(record, time, known)], [])
-        ready = [(record, time, packet)]
-        if packet.fragment is not None:
-            ready += self._begin(time, packet)
-        return ready, []
+        if packet.fragment is None:
+            return [(record, time, packet)], []
+        early = self._begin(time, packet)
+        ready = [(late, then, _joined(part, packet)) for late, then, part in early if not _apart(then, time)]
+        return [(record, time, packet), *ready], [held for held in early if _apart(held[1], time)]
 
     def left(self) -> list[Held]:
         """Return, and forget, every fragment that still waits."""
@@ -53,21 +54,18 @@ class Fragments:
         if packet.fragment is None or packet.fragment not in self._firsts:
             return None
         began, first = self._firsts[packet.fragment]
-        if began is not None and time is not None and abs(time - began) > FRAGMENT_LIFE:
-            return None
-        return _joined(packet, first)
+        return None if _apart(began, time) else _joined(packet, first)
 
     def _begin(self, time: int | None, first: Packet) -> list[Held]:
-        """Remember the first fragment of a datagram; return those that came before it, with its key."""
-        if first.fragment is None:
-            return []
+        """Remember the first fragment of a datagram; return those that came before it."""
+        assert first.fragment is not None
         self._firsts[first.fragment] = (time, first._replace(payload=b""))
         self._firsts.move_to_end(first.fragment)
         if len(self._firsts) > MAX_FRAGMENTED:
             self._firsts.popitem(last=False)
         early = self._waiting.pop(first.fragment, [])
         self._count -= len(early)
-        return [(record, then, _joined(packet, first)) for record, then, packet in early]
+        return early
 
     def _hold(self, record: int, time: int | None, packet: Packet) -> list[Held]:
         """Keep a fragment until its first one comes; return those that had to make room for it."""
@@ -80,6 +78,11 @@ class Fragments:
         _, oldest = self._waiting.popitem(last=False)
         self._count -= len(oldest)
         return oldest
+
+
+def _apart(one: int | None, other: int | None) -> bool:
+    """Whether fragments of these times are of two datagrams that only share their identification."""
+    return one is not None and other is not None and abs(one - other) > FRAGMENT_LIFE
 
 
 def _joined(packet: Packet, first: Packet) -> Packet:

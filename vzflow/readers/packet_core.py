@@ -80,13 +80,15 @@ cython.declare(
     LIVE=Int, ALIAS=Int, OPENED=Int, RESET=Int,
     LOOPBACK=Int, WIRE=Int, UNMARKED=Int, TUNNEL=Int,
     SECOND_FIRST=Int, OPENER_KNOWN=Int, OPENER_SIDE=Int, BLIND=Int,
-    POOL_FULL=Int, TRIED=Int, SYN_SEEN=Int, INHERITED=Int, OVER=Int, MAX_WINDOW=Int, BASIS_SHIFT=Int, SIDE_SHIFT=Int, ACKED=Int,
+    POOL_FULL=Int, TRIED=Int, SYN_SEEN=Int, INHERITED=Int, OVER=Int, MAX_WINDOW=Int,
+    BASIS_SHIFT=Int, SIDE_SHIFT=Int, ACKED=Int,
     FINNED=Int, RESETTED=Int, REFUSED=Int,
     CHUNK=Int, STREAM_LIMIT=Int, FIRST_DATAGRAM=Int, CHUNKS=Int,
     GAPS=Int, ACKS=Int, STREAM_WORDS=Int, BASE=Int,
     HAVE=Int, COUNTS=Int, MARKS=Int, AT_CHUNKS=Int,
     AT_GAPS=Int, AT_ACKS=Int, STARTED=Int, CUT=Int,
-    BEYOND=Int, COPY_SLOTS=Int, COPY_WORDS=Int, COPY_PLACES=Int,
+    BEYOND=Int, COPY_SLOTS=Int, COPY_WORDS=Int, COPY_PLACES=Int, COPY_WAYS=Int, C_PORTS=Int,
+    C_MARK=Int, C_HEADER=Int, C_TIME=Int, C_SLOT=Int, C_PLACES=Int, C_COUNTS=Int, C_MOST=Int, C_VIA=Int, C_CONTENT=Int,
     TCP=Int, UDP=Int, ICMP=Int, ICMPV6=Int, SCTP=Int,
     GRE=Int, ESP=Int, AH=Int, ETHERIP=Int, L2TP=Int,
     MPLS=Int, FIN=Int, SYN=Int, RST=Int, ACK=Int,
@@ -197,7 +199,22 @@ STARTED, CUT, BEYOND = 1, 2, 4
 MAX_WINDOW = 1 << 30
 
 # Copies: the fingerprint of a packet, where it was seen, and which flow counted it.
-COPY_SLOTS, COPY_WORDS, COPY_PLACES = 8192, 16, 6
+COPY_SLOTS, COPY_WORDS, COPY_PLACES, COPY_WAYS = 65_536, 20, 6, 4
+# Words 0 to 3 are the addresses; then ports and protocol, what else tells packets apart (two words), time, slot of the
+# flow (below the generation of slots), places, how often each has seen it (8 bits each), the most of these, the
+# encapsulation of the first, and its content.
+C_PORTS, C_MARK, C_HEADER, C_TIME, C_SLOT, C_PLACES, C_COUNTS, C_MOST, C_VIA, C_CONTENT = (
+    4,
+    5,
+    6,
+    7,
+    8,
+    9,
+    15,
+    16,
+    17,
+    18,
+)
 
 # IANA protocol numbers, and TCP flags.
 TCP, UDP, ICMP, ICMPV6, SCTP = 6, 17, 1, 58, 132
@@ -369,6 +386,7 @@ class Core:
 
     # Copies.
     seen: Word[::1]
+    generation: Word
 
     def __init__(
         self,
@@ -463,7 +481,8 @@ class Core:
         self.free_streams = _zeros(chunks, "q")
         self.streams_free = 0
         self.streams_used = 0
-        self.seen = _zeros(COPY_SLOTS * COPY_WORDS, "Q")
+        self.seen = _zeros((COPY_SLOTS + 1) * COPY_WORDS, "Q")
+        self.generation = 1
         self._no_packet()
 
     # ------------------------------------------------------------------------------------------------ the format
@@ -769,10 +788,10 @@ class Core:
         self.tunnel = False
         self.marked = link in (ETHERNET, SLL, SLL2)
         if self.copies_possible:
-            # Where it was seen: packet type, device type and the address of whoever put it on the link; or interface,
-            # device type and packet type.
+            # Where it was seen: packet type and device type, and in the newer header the interface. The address of who
+            # put it on the link is for the sender to choose.
             if link == SLL and e - p >= 16:
-                self.place ^= self._n64(p + 6) ^ self._n32(p)
+                self.place ^= self._n32(p)
             elif link == SLL2 and e - p >= 20:
                 self.place ^= self._n64(p + 4)
         found = SLOW if self.all_slow else self._link(link, p, e, p + length)
@@ -1402,7 +1421,8 @@ class Core:
             self.flows[slot * FLOW_WORDS + FLAGS] = 0
             self._renew(slot, record, side, False)
         if self.copies_possible and time >= 0:
-            self.seen[self.probe + 8] = slot + 1
+            number = slot + 1
+            self.seen[self.probe + C_SLOT] = self.generation << 32 | number
         f = slot * FLOW_WORDS
         self.flows[f + TOUCHED] = self.now
         if record < self.flows[f + RECORD]:
@@ -1700,7 +1720,7 @@ class Core:
     @cython.cfunc
     @cython.exceptval(-1, check=False)
     def _believable(self, f: Int, side: cython.int) -> cython.bint:
-        """Whether a reset has a number that its receiver may heed (RFC 5961 section 3): in the window, not beyond it."""
+        """Whether a reset has a number that its receiver may heed: in the window, not beyond it (RFC 5961 section 3)."""
         end: Int = self.flows[f + END + side]
         return end < 0 or (self.seq - end) & LOW32 <= MAX_WINDOW
 
@@ -1866,7 +1886,7 @@ class Core:
     @cython.cfunc
     @cython.exceptval(-9, check=False)
     def _sent(self, f: Int, side: cython.int) -> Int:
-        """Bytes that a side sent, by its own numbers and by what the other acknowledged; 0 where its SYN is not known."""
+        """Bytes that a side sent, by its numbers and by what the other acknowledged; 0 where its SYN is not known."""
         sent: Int = 0
         if self.flows[f + ISN + side] < 0:
             return 0
@@ -2031,8 +2051,7 @@ class Core:
             self._enter(kept, self.keys[kept * KEY_WORDS + HASH])
             kept += 1
         self.used = kept
-        for i in range(COPY_SLOTS * COPY_WORDS):
-            self.seen[i] = 0
+        self.generation += 1  # slots have moved: what `seen` says of them is of no use any more
 
     @cython.cfunc
     @cython.exceptval(-9, check=False)
@@ -2454,58 +2473,125 @@ class Core:
 
         `tcpdump -i any` on a node sees a pod's packet on its veth, on the bridge or tunnel device, and once more inside
         the outer packet on the card. All copies have the same addresses, ports, IP length and identification, TCP
-        numbers and flags. So has a retransmission of IPv6, or of a sender that does not count identifications. The
-        difference is the place: copies of one packet pass each place (interface, direction, encapsulation) once, and a
-        packet sent again begins where the first one began, at a place that has seen it. So a fingerprint at a new place
-        is a copy, and at a known place it is sent again, and its own copies are counted from there on.
+        numbers and flags, and content. So has a retransmission of IPv6, or of a sender that does not count
+        identifications. The difference is the place: copies of one packet pass each place (interface, direction,
+        encapsulation) once, and a packet sent again passes those where the first one was seen again. Of equal packets
+        as many were sent as the busiest place has seen, whatever the order; every other sighting is a copy.
         """
-        w5: Word = self.seq
-        w6: Word = self.ident
-        w7: Word = time
+        mark: Word = self.seq
         peer: Word = self.ack
+        header: Word = self.ident
+        now: Word = time
+        content: Word = 0
         place: Word
         h: Word
         e: Word
-        i: Word
+        count: Word
+        found: cython.bint = False
+        i: Int
+        n: Word
         via: Word = self.via
         length: Word = self.length
         flags: Word = self.tcp_flags
-        if self.protocol == UDP and self.pay_end - self.pay_at >= 8:
-            w5 = self._n32(self.pay_at)
-            peer = self._n32(self.pay_at + 4)
-        w5 = w5 << 32 | peer
-        w6 = w6 << 48 | (length & 0xFFFFFF) << 16 | flags << 8 | side
+        self.probe = COPY_SLOTS * COPY_WORDS  # nobody's
+        if self.protocol == TCP or self.protocol == UDP:
+            if self.blind and self.ident == 0:
+                return -1  # nothing tells it from the next one
+            if self.pay_length > 0 and self.pay_end - self.pay_at == self.pay_length:
+                content = self._content()
+            if self.protocol == UDP and self.pay_end - self.pay_at >= 8:
+                mark = self._n32(self.pay_at)
+                peer = self._n32(self.pay_at + 4)
+        elif self.protocol != ICMP and self.protocol != ICMPV6 and self.protocol != SCTP and self.ident == 0:
+            return -1
+        mark = mark << 32 | peer
+        header = header << 48 | (length & 0xFFFFFF) << 16 | flags << 8 | side
         place = (self.place * MIX1 ^ (via + 1) * MIX2) & ONES
         # Not keyed: who makes these collide only has copies counted as packets.
-        h = ((w5 ^ (self.s_low << 7) & ONES ^ self.d_low) * MIX1) & ONES
-        h = ((h ^ h >> 29 ^ w6 ^ ports) * MIX2) & ONES
-        e = (h >> 40 & (COPY_SLOTS - 1)) * COPY_WORDS
-        self.probe = e
-        if (
-            self.seen[e + 8] != 0 and self.seen[e + 5] == w5 and self.seen[e + 6] == w6 and self.seen[e + 4] == ports
-            and self.seen[e + 1] == self.s_low and self.seen[e + 3] == self.d_low and self.seen[e] == self.s_high
-            and self.seen[e + 2] == self.d_high and w7 < self.seen[e + 7] + self.copy_window
-            and w7 + self.copy_window > self.seen[e + 7]
-        ):  # fmt: skip
+        h = ((mark ^ (self.s_low << 7) & ONES ^ self.d_low) * MIX1) & ONES
+        h = ((h ^ h >> 29 ^ header ^ ports) * MIX2) & ONES
+        h = h >> 40 & (COPY_SLOTS - 1)
+        e = h * COPY_WORDS
+        for i in range(COPY_WAYS):
+            n = (h ^ cython.cast(Word, i)) * COPY_WORDS
+            found = self._is_copy(n, now, ports, mark, header, via, content)
+            if found or self.seen[n + C_TIME] < self.seen[e + C_TIME]:
+                e = n
+            if found:
+                break
+        if found:
             for i in range(COPY_PLACES):
-                if self.seen[e + 9 + i] == place:
-                    break
-                if self.seen[e + 9 + i] == 0:
-                    self.seen[e + 9 + i] = place
-                    return self.seen[e + 8] - 1
+                n = e + C_PLACES + i
+                if self.seen[n] == place or self.seen[n] == 0:
+                    count = (self.seen[e + C_COUNTS] >> (8 * i) & 0xFF) + 1
+                    if count > 0xFF:
+                        break
+                    self.seen[n] = place
+                    self.seen[e + C_COUNTS] += cython.cast(Word, 1) << (8 * i)
+                    if count <= self.seen[e + C_MOST]:
+                        return (self.seen[e + C_SLOT] & LOW32) - 1
+                    self.seen[e + C_MOST] = count
+                    self.seen[e + C_TIME] = now
+                    self.probe = e
+                    return -1
         self.seen[e] = self.s_high
-        self.seen[e + 1] = self.s_low
-        self.seen[e + 2] = self.d_high
-        self.seen[e + 3] = self.d_low
-        self.seen[e + 4] = ports
-        self.seen[e + 5] = w5
-        self.seen[e + 6] = w6
-        self.seen[e + 7] = w7
-        self.seen[e + 8] = 0
-        self.seen[e + 9] = place
+        self.seen[e + A_LOW] = self.s_low
+        self.seen[e + B_HIGH] = self.d_high
+        self.seen[e + B_LOW] = self.d_low
+        self.seen[e + C_PORTS] = ports
+        self.seen[e + C_MARK] = mark
+        self.seen[e + C_HEADER] = header
+        self.seen[e + C_TIME] = now
+        self.seen[e + C_SLOT] = 0
+        self.seen[e + C_PLACES] = place
         for i in range(1, COPY_PLACES):
-            self.seen[e + 9 + i] = 0
+            self.seen[e + C_PLACES + i] = 0
+        self.seen[e + C_COUNTS] = 1
+        self.seen[e + C_MOST] = 1
+        self.seen[e + C_VIA] = via
+        self.seen[e + C_CONTENT] = content
+        self.probe = e
         return -1
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def _is_copy(
+        self, e: Word, now: Word, ports: Word, mark: Word, header: Word, via: Word, content: Word
+    ) -> cython.bint:
+        """Whether the packet is the one noted at *e*; of one that the capture length cut, content is not known (0)."""
+        return (
+            self.seen[e + C_SLOT] >> 32 == self.generation
+            and self.seen[e + C_MARK] == mark
+            and self.seen[e + C_HEADER] == header
+            and self.seen[e + C_PORTS] == ports
+            and self.seen[e] == self.s_high
+            and self.seen[e + A_LOW] == self.s_low
+            and self.seen[e + B_HIGH] == self.d_high
+            and self.seen[e + B_LOW] == self.d_low
+            and now < self.seen[e + C_TIME] + self.copy_window
+            and now + self.copy_window > self.seen[e + C_TIME]
+            # Two networks may carry equal packets; a tunnel and what goes in and out of it carry the same one.
+            and (self.seen[e + C_VIA] == via or self.seen[e + C_VIA] == 0 or via == 0)
+            and (self.seen[e + C_CONTENT] == content or self.seen[e + C_CONTENT] == 0 or content == 0)
+        )
+
+    @cython.cfunc
+    @cython.exceptval(9, check=True)
+    def _content(self) -> Word:
+        """Return a number made of the payload and the secret key: nobody can make other payload with the same."""
+        p: Int = self.pay_at
+        h: Word = self.key0
+        byte: Word
+        while p + 8 <= self.pay_end:
+            h = ((h ^ self._n64(p)) * MIX1) & ONES
+            h ^= h >> 29
+            p += 8
+        while p < self.pay_end:
+            byte = self.buf[p]
+            h = ((h ^ byte) * MIX2) & ONES
+            h ^= h >> 31
+            p += 1
+        return h | 1
 
 
 def _names(facts: Any) -> int:  # noqa: ANN401 - Facts, which a function of C cannot say

@@ -207,6 +207,7 @@ def _nats(said: bytes, heard: bytes, ended: bool) -> _Found:
 
 
 _CONNECT = re.compile(rb"CONNECT [\x20-\x7e]+ HTTP/1\.[01]\r?\n")
+_CONNECT_AGAIN = re.compile(rb"\nCONNECT [\x20-\x7e]+ HTTP/1\.[01]\r?\n")
 _CONNECTED = re.compile(rb"HTTP/1\.[01] 2\d\d[ \r\n]")
 _HTTP_ANSWER = re.compile(rb"HTTP/1\.[01] [1-5]\d\d[ \r\n]")
 _HEADER_END = re.compile(rb"\r?\n\r?\n")
@@ -219,7 +220,9 @@ def _connect(said: bytes, heard: bytes, ended: bool) -> _Found:
     if not heard:
         return plaintext("http") if ended else unknown(_CUT, "http")
     if not _CONNECTED.match(heard):
-        return plaintext("http") if _HTTP_ANSWER.match(heard) else unknown(_UNRECOGNISED, "http")
+        # Turned down; a client that shows a password then asks once more on the same connection.
+        again = _CONNECT_AGAIN.search(said)
+        return unknown(_UNRECOGNISED, "http") if again or not _HTTP_ANSWER.match(heard) else plaintext("http")
     request, answer = _HEADER_END.search(said), _HEADER_END.search(heard)
     if request is None or answer is None:
         return unknown(_CUT, "http")
