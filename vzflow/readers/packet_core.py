@@ -1720,7 +1720,7 @@ class Core:
     @cython.cfunc
     @cython.exceptval(-1, check=False)
     def _believable(self, f: Int, side: cython.int) -> cython.bint:
-        """Whether a reset has a number that its receiver may heed: in the window, not beyond it (RFC 5961 section 3)."""
+        """Whether a reset has a number that its receiver may heed, one in the window (RFC 5961 section 3)."""
         end: Int = self.flows[f + END + side]
         return end < 0 or (self.seq - end) & LOW32 <= MAX_WINDOW
 
