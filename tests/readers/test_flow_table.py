@@ -578,3 +578,15 @@ def test_http_that_becomes_something_else_by_a_later_message_is_not_plaintext(ta
     """A proxy that asks for a password first is ordinary; what goes through it then may be TLS."""
     row = only(talk)
     assert (row["app_protocol"], row["transport_seen"]) == ("http", "unknown")
+
+
+def test_side_that_goes_on_after_the_other_has_hung_up_is_still_judged_by_its_beginning():
+    """Half-closed connections are ordinary; what was proven from the first bytes does not rest on an end."""
+    talk = Talk().open().say(REQUEST).answer(ANSWER)
+    for _ in range(6):
+        talk.answer(b"x" * 1_460)
+    talk.out(FIN | ACK, back=True)
+    for _ in range(12):
+        talk.say(b"y" * 1_460)
+    row = only(talk)
+    assert (row["transport_seen"], row["transport_seen_basis"]) == ("plaintext", "clear_protocol")

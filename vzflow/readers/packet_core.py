@@ -1874,11 +1874,13 @@ class Core:
     @cython.cfunc
     @cython.exceptval(-1, check=False)
     def _all_there(self, f: Int, side: cython.int) -> cython.bint:
-        """Whether what is kept of a side is all it sent, as far as numbers tell; more than is kept is for the judge."""
+        """Whether what is kept of a side is all it sent, as far as numbers tell."""
         s: Int = self._stream_of(f, side)
         have: Int = self.streams[s + HAVE] if s >= 0 else 0
-        if self.flows[f + ISN + side] < 0 or have >= STREAM_LIMIT:
+        if self.flows[f + ISN + side] < 0:
             return True
+        if have >= STREAM_LIMIT:
+            return False
         if s >= 0 and self.streams[s + BASE] != (self.flows[f + ISN + side] + 1) & LOW32:
             return False
         return have >= self._sent(f, side)
