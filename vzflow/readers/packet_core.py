@@ -51,7 +51,7 @@ MAX_FLOWS = 500_000
 FIRST_FLOWS = 1 << 16
 #: Bytes of first payload held for all flows together; what does not fit is `unknown`, basis `pool_full`. As many bytes
 #: of names that payload spelled are held too: then rows are written out.
-PAYLOAD_POOL = 64 << 20
+PAYLOAD_POOL = 32 << 20
 #: Interfaces of one section that are remembered.
 MAX_INTERFACES = 1 << 16
 #: Largest packet: no interface has a larger one (BIG TCP ends at 512 KiB), so a longer one is a length that lies.
