@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import Any
 
@@ -33,11 +34,10 @@ def batch_of(core: Core, context: Context) -> pa.RecordBatch:
     keys, rows = np.frombuffer(key_memory, _KEY), np.frombuffer(row_memory, _ROW)
     second = rows["opener"] == 1
     protocol = (keys["ports"] >> 16 & 0xFFFF).astype(np.int32)
-    facts = core.row_facts
     columns = _constants(context, len(rows))
     columns |= _ends(keys, protocol, second)
     columns |= _counts(rows, protocol, second, core.blind_flag)
-    columns |= _protection(facts, rows["hop"], second)
+    columns |= _protection(core, rows, second)
     columns |= {
         "record": pa.array(rows["record"], COUNT),
         "first_seen": _times(rows["first"]),
@@ -91,10 +91,15 @@ def _addresses(high: _Words, low: _Words) -> pa.Array:
     place[order] = np.repeat(np.arange(len(begins)), np.diff([*begins, len(order)]))
     dotted = _dotted(low[begins].astype(np.uint32)).to_pylist()
     texts = [
-        dotted[i] if mapped else str(IPv6Address(int(high[at]) << 64 | int(low[at])))
+        dotted[i] if mapped else _six(int(high[at]), int(low[at]))
         for i, (at, mapped) in enumerate(zip(begins, four[order][begins], strict=True))
     ]
     return pa.array(texts, TEXT).take(pa.array(place))
+
+
+@lru_cache(1 << 16)
+def _six(high: int, low: int) -> str:
+    return str(IPv6Address(high << 64 | low))
 
 
 def _dotted(numbers: _Words) -> pa.Array:
@@ -114,24 +119,25 @@ def _counts(rows: _Words, protocol: _Words, second: _Words, blind_flag: int) -> 
     return columns
 
 
-def _protection(facts: Sequence[Facts], hop: _Words, second: _Words) -> dict[str, pa.Array]:
-    columns = {
-        name: pa.array([getattr(fact, name) for fact in facts], FLOW_SCHEMA.field(name).type) for name in _OF_FACTS
-    }
-    transport = [fact.transport for fact in facts]
-    basis = [fact.basis for fact in facts]
-    for i in np.flatnonzero(hop != HOPS.index("wire")).tolist():
-        transport[i], basis[i] = _as_seen(facts[i], HOPS[hop[i]])
-    columns["transport_seen"] = pa.array(transport, TEXT)
-    columns["transport_seen_basis"] = pa.array(basis, TEXT)
-    sides = [[fact.principals[side] for fact in facts] for side in (0, 1)]
+def _protection(core: Core, rows: _Words, second: _Words) -> dict[str, pa.Array]:
+    """Most flows share what is known of them: texts are made once for all that have the same facts and hop."""
+    distinct, place = np.unique(rows["facts"] * len(HOPS) + rows["hop"], return_inverse=True)
+    known = [(core.facts_of(code // len(HOPS)), HOPS[code % len(HOPS)]) for code in distinct.tolist()]
+    seen = [_as_seen(facts, hop) for facts, hop in known]
+    made = {name: [getattr(facts, name) for facts, _ in known] for name in _OF_FACTS}
+    made |= {"transport_seen": [transport for transport, _ in seen], "transport_seen_basis": [why for _, why in seen]}
+    at = pa.array(place)
+    columns = {name: pa.array(values, FLOW_SCHEMA.field(name).type).take(at) for name, values in made.items()}
+    sides = [pa.array([facts.principals[side] for facts, _ in known], TEXT).take(at) for side in (0, 1)]
     for name, wanted in (("initiator_principal", second), ("responder_principal", ~second)):
-        columns[name] = pc.if_else(pa.array(wanted), pa.array(sides[1], TEXT), pa.array(sides[0], TEXT))
+        columns[name] = pc.if_else(pa.array(wanted), sides[1], sides[0])
     return columns
 
 
 def _as_seen(facts: Facts, hop: str) -> tuple[Transport, TransportBasis]:
     """Clear text proves something about the wire only where it was seen on the wire."""
+    if hop == Hop.WIRE:
+        return facts.transport, facts.basis
     if hop == Hop.OUTER_TUNNEL:
         return Transport.UNKNOWN, TransportBasis.TUNNEL
     if facts.transport is not Transport.PLAINTEXT:
