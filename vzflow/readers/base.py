@@ -27,6 +27,7 @@ class Context:
         cluster: Cluster the addresses belong to.
         reporter_name: Namespace/pod whose proxy wrote the log, when the user knows it.
         vxlan_ports: UDP ports that carry VXLAN, besides the usual ones.
+        document: Whether a log is JSON documents instead of lines; null if its beginning is to tell.
     """
 
     path: str
@@ -34,6 +35,7 @@ class Context:
     cluster: str
     reporter_name: str | None = None
     vxlan_ports: tuple[int, ...] = ()
+    document: bool | None = None
 
     def place(self, record: int | None = None) -> Place:
         return Place(self.path, record)
@@ -107,6 +109,15 @@ class Tally:
         ]
 
 
+class Unusable(Exception):
+    """A line cannot be used; it becomes a reject with this reason and detail."""
+
+    def __init__(self, reason: RejectReason, detail: str) -> None:
+        self.reason = reason
+        self.detail = detail
+        super().__init__(detail)
+
+
 class Reader(Protocol):
     """
     Bytes -> batches of FLOW_SCHEMA.
@@ -117,6 +128,9 @@ class Reader(Protocol):
 
     def __call__(self, stream: BinaryIO, context: Context, tally: Tally) -> Iterator[pa.RecordBatch]: ...
 
+
+#: Bytes of the uncompressed beginning by which a format is told.
+HEAD = 1 << 16
 
 #: A line longer than this is no log record of any known writer; reading on would only fill memory.
 LINE_LIMIT = 1 << 20
