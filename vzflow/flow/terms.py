@@ -27,7 +27,7 @@ class Closed(StrEnum):
 
 class Source(Closed):
     PCAP = "pcap", "Packets from a capture file."
-    CALICO = "calico", "A Calico flow log record."
+    CALICO = "calico", "A Calico flow log record, or a line in which Calico tells of one packet."
     ENVOY = "envoy", "An Envoy access log line."
 
 
@@ -278,6 +278,8 @@ class SkipReason(Closed):
     NOT_ACCESS_LOG = "not_access_log", "A line of a container log that is not an access log line."
     PARTIAL_LINE = "partial_line", "A further piece of a line that the container runtime cut into pieces."
     TOOL_MESSAGE = "tool_message", "What the program that fetched the log (kubectl, stern) says of itself."
+    NOT_A_FLOW = "not_a_flow", "A line of a system log or event stream that tells of no flow."
+    STREAM_ERROR = "stream_error", "An error message in an event stream: flows may be missing after it."
     NOT_A_PACKET = "not_a_packet", "A block of a capture file that holds no packet."
 
 

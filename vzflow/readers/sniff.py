@@ -40,7 +40,8 @@ FORMATS: dict[str, Format] = {
         Format("pcap", "Packet captures: pcap and pcapng.", False, pcap.recognises, pcap.read),
         Format(
             "calico",
-            "Calico Enterprise and Cloud flow logs, one JSON object a line.",
+            "Calico flow logs (Enterprise and Cloud JSON or columns, Goldmane, Whisker), felix and kernel log lines, "
+            "eBPF trace lines.",
             True,
             calico.recognises,
             calico.read,
