@@ -120,7 +120,7 @@ class Unusable(Exception):
 
 class Reader(Protocol):
     """
-    Bytes -> batches of FLOW_SCHEMA.
+    Bytes -> batches of FLOW_SCHEMA, whose text may be NUMBERED.
 
     Raises:
         UnreadableInput: The beginning is not of this format; nothing was yielded. Damage later is a reject.

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vzflow.flow.batch import checked
+from vzflow.flow.batch import batch_of_columns, numbered
 from vzflow.flow.schema import COUNT, FLOW_SCHEMA, PORT, TEXT, TIME
 from vzflow.flow.terms import Action, Hop, Reporter, Source, Transport, TransportBasis
 from vzflow.readers.base import Context
@@ -48,8 +48,7 @@ def batch_of(core: Core, context: Context) -> pa.RecordBatch:
         "connection_state": _picked(STATES, rows["state"]),
         "hop": _picked(HOPS, rows["hop"]),
     }
-    none = {field.name: pa.nulls(len(rows), field.type) for field in FLOW_SCHEMA if field.name not in columns}
-    return checked(pa.RecordBatch.from_pydict(columns | none, schema=FLOW_SCHEMA))
+    return batch_of_columns(columns, len(rows))
 
 
 def _constants(context: Context, count: int) -> dict[str, pa.Array]:
@@ -57,7 +56,7 @@ def _constants(context: Context, count: int) -> dict[str, pa.Array]:
         "segment": context.segment, "source": Source.PCAP.value, "reporter": Reporter.TAP.value,
         "reporter_name": context.reporter_name, "cluster": context.cluster, "action": Action.UNKNOWN.value,
     }  # fmt: skip
-    return {name: pa.repeat(pa.scalar(text, TEXT), count) for name, text in texts.items()} | {
+    return {name: numbered([text], np.zeros(count, np.int32)) for name, text in texts.items()} | {
         "connections": pa.repeat(pa.scalar(1, COUNT), count)
     }
 
@@ -83,7 +82,7 @@ def _addresses(high: _Words, low: _Words) -> pa.Array:
     four = (high == 0) & (low >> 32 == 0xFFFF)
     if four.all():
         numbers, place = np.unique(low.astype(np.uint32), return_inverse=True)
-        return _dotted(numbers).take(pa.array(place))
+        return pa.DictionaryArray.from_arrays(pa.array(place.astype(np.int32)), _dotted(numbers))
     order = np.lexsort((low, high))
     high, low = high[order], low[order]
     begins = np.flatnonzero(np.concatenate([[True], (high[1:] != high[:-1]) | (low[1:] != low[:-1])]))
@@ -94,7 +93,7 @@ def _addresses(high: _Words, low: _Words) -> pa.Array:
         dotted[i] if mapped else _six(int(high[at]), int(low[at]))
         for i, (at, mapped) in enumerate(zip(begins, four[order][begins], strict=True))
     ]
-    return pa.array(texts, TEXT).take(pa.array(place))
+    return numbered(texts, place)
 
 
 @lru_cache(1 << 16)
@@ -126,11 +125,16 @@ def _protection(core: Core, rows: _Words, second: _Words) -> dict[str, pa.Array]
     seen = [_as_seen(facts, hop) for facts, hop in known]
     made = {name: [getattr(facts, name) for facts, _ in known] for name in _OF_FACTS}
     made |= {"transport_seen": [transport for transport, _ in seen], "transport_seen_basis": [why for _, why in seen]}
-    at = pa.array(place)
-    columns = {name: pa.array(values, FLOW_SCHEMA.field(name).type).take(at) for name, values in made.items()}
-    sides = [pa.array([facts.principals[side] for facts, _ in known], TEXT).take(at) for side in (0, 1)]
-    for name, wanted in (("initiator_principal", second), ("responder_principal", ~second)):
-        columns[name] = pc.if_else(pa.array(wanted), sides[1], sides[0])
+    columns = {
+        name: numbered(values, place) if FLOW_SCHEMA.field(name).type == TEXT
+        else pa.array(values, FLOW_SCHEMA.field(name).type).take(pa.array(place))
+        for name, values in made.items()
+    }  # fmt: skip
+    sides = [[facts.principals[side] for facts, _ in known] for side in (0, 1)]
+    # Twice as many as there are facts: as they are, and turned round.
+    turned = place + len(known) * second
+    columns["initiator_principal"] = numbered(sides[0] + sides[1], turned)
+    columns["responder_principal"] = numbered(sides[1] + sides[0], turned)
     return columns
 
 
@@ -150,9 +154,9 @@ def _times(micros: _Words) -> pa.Array:
 
 
 def _picked(names: Sequence[str | None], codes: _Words) -> pa.Array:
-    return pa.array(names, TEXT).take(pa.array(codes))
+    return numbered(names, codes)
 
 
 def _named(numbers: _Words, name: Any) -> pa.Array:  # noqa: ANN401 - a function of one of the numbers
     distinct, place = np.unique(numbers, return_inverse=True)
-    return pa.array([name(int(n)) for n in distinct], TEXT).take(pa.array(place))
+    return numbered([name(int(n)) for n in distinct], place)
