@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NamedTuple
 
@@ -28,11 +28,13 @@ Record = Mapping[str, Any]
 Words = npt.NDArray[Any]
 
 #: Bytes that are read at a time: many lines for each look at what they have in common.
-BLOCK = 32 << 20
+BLOCK = 1 << 25
 #: Lines at most that make a batch.
 ROWS = 1 << 16
 #: What is no column but is asked of a facet for the numbers: its name begins so.
 MARK = "_"
+#: Bits that the number of a text takes in the number of a combination of up to three.
+_CODE_BITS = 21
 
 
 class Facet(NamedTuple):
@@ -144,14 +146,19 @@ def _blocks(stream: BinaryIO) -> Iterator[tuple[memoryview, int, int]]:
 class _Known:
     """The combinations of a facet's texts that were asked for, and what each of them says."""
 
-    numbers: dict[tuple[int, ...], int] = field(default_factory=dict)
     answers: list[Mapping[str, Any] | None] = field(default_factory=list)
+    #: The combinations of the answers, and the same sorted, with their places among the answers.
+    asked: Words = field(default_factory=lambda: np.zeros(0, np.int64))
+    keys: Words = field(default_factory=lambda: np.zeros(0, np.int64))
+    places: Words = field(default_factory=lambda: np.zeros(0, np.int64))
     columns: dict[str, pa.DictionaryArray] = field(default_factory=dict)
     marks: dict[str, Words] = field(default_factory=dict)
     good: Words = field(default_factory=lambda: np.zeros(0, bool))
 
-    def tell(self) -> None:
+    def tell(self, asked: Words) -> None:
         """Make columns of the answers, a row each."""
+        self.asked, self.places = asked, np.argsort(asked)
+        self.keys = asked[self.places]
         found = [answer or {} for answer in self.answers]
         self.good = np.array([answer is not None for answer in self.answers], bool)
         names = sorted(set().union(*(answer.keys() for answer in found)))
@@ -235,28 +242,24 @@ class _Reading:
 
     def _ask(self, facet: Facet, known: _Known, rows: Words) -> Words:
         """Return of each row the place of its combination among those that are known."""
-        codes = [self.core.text(self._fields[name])[0][rows] for name in facet.fields]
-        # As the numbers of texts are small, one text needs no search.
-        combined = codes[0] if len(codes) == 1 else _distinct(codes)
-        example = np.full(int(combined.max()) + 1, -1)
-        example[combined] = np.arange(len(rows))
-        asked = np.flatnonzero(example >= 0)
-        places = np.zeros(len(example), np.int64)
-        before = len(known.answers)
-        for at, *combination in zip(asked.tolist(), *(code[example[asked]].tolist() for code in codes), strict=True):
-            key = tuple(combination)
-            place = known.numbers.get(key)
-            if place is None:
-                place = known.numbers[key] = len(known.answers)
-                known.answers.append(self._answer(facet, key))
-            places[at] = place
-        if len(known.answers) > before:
-            known.tell()
-        of_rows: Words = places[combined]
+        keys = np.zeros(len(rows), np.int64)
+        for name in facet.fields:
+            keys = keys << _CODE_BITS | self.core.text(self._fields[name])[0][rows]
+        found = pa.array(keys).dictionary_encode()
+        distinct = found.dictionary.to_numpy()
+        new = distinct[~np.isin(distinct, known.keys)]
+        if len(new):
+            known.answers += [self._answer(facet, key) for key in new.tolist()]
+            known.tell(np.concatenate([known.asked, new]))
+        of_rows: Words = known.places[np.searchsorted(known.keys, distinct)][found.indices.to_numpy()]
         return of_rows
 
-    def _answer(self, facet: Facet, combination: Sequence[int]) -> Mapping[str, Any] | None:
-        record = {n: self._value(n, code) for n, code in zip(facet.fields, combination, strict=True) if code}
+    def _answer(self, facet: Facet, key: int) -> Mapping[str, Any] | None:
+        record = {}
+        for name in reversed(facet.fields):
+            if code := key & (1 << _CODE_BITS) - 1:
+                record[name] = self._value(name, code)
+            key >>= _CODE_BITS
         try:
             return facet.columns(record)
         except Unusable:
@@ -283,11 +286,3 @@ class _Reading:
             said = columns.get("reporter_name", pa.nulls(count, TEXT)).cast(TEXT)
             columns["reporter_name"] = said.fill_null(self._pod)
 
-
-def _distinct(codes: Sequence[Words]) -> Words:
-    """Return of each row a number from 0 that stands for its combination of codes."""
-    combined = codes[0].astype(np.int64)
-    for more in codes[1:]:
-        pairs = pa.array(combined * (int(more.max()) + 1) + more)
-        combined = pairs.dictionary_encode().indices.to_numpy().astype(np.int64)
-    return combined
