@@ -9,7 +9,7 @@ from dataclasses import replace
 from unittest.mock import patch
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from readers.calico.test_flow_json import RECORD
 from readers.log_support import CONTEXT, sample
@@ -52,7 +52,8 @@ FINE = {
     "dest_labels": [None, {"labels": ["a=b", "c=d=e", "f"]}, ["a=b"], {"labels": "a=b"}],
     "policies": [None, {"all_policies": ["0|a|b|allow", "1|a|staged:b|deny"]}, {"enforced_policies": "x"}],
     "source_ip": ["192.0.2.1", "2001:DB8::0001", "::ffff:192.0.2.9", "-"], "source_port": [0, 1, 65535, 65536],
-    "host": ["node-1", "-"], "num_flows": [0, 1, 7], "dest_port_num": [80], "kubernetes": [{"pod_name": "p", "namespace_name": "n"}],
+    "host": ["node-1", "-"], "num_flows": [0, 1, 7], "dest_port_num": [80],
+    "kubernetes": [{"pod_name": "p", "namespace_name": "n"}],
     "_source": [dict(RECORD)], "Key": [{"proto": "tcp"}], "log": ["x"],
 }  # fmt: skip
 
@@ -80,8 +81,14 @@ def records(draw):
     return json.dumps(record, ensure_ascii=draw(st.booleans())).encode()
 
 
+def line(**changes):
+    return json.dumps(RECORD | changes).encode()
+
+
 @needs_core
 @settings(max_examples=200, deadline=None)
+@example([line(end_time=RECORD["start_time"]), line(end_time=RECORD["start_time"] - 1)])
+@example([line(host=None), line(host=None, kubernetes={"pod_name": "p", "namespace_name": "n"})])
 @given(st.lists(records() | st.sampled_from([b"", b"no flow", b"{", b"[]", b'{"a":1}\r']), min_size=1, max_size=12))
 def test_both_roads_tell_the_same_of_every_record(lines):
     """Whatever stands in its fields: flows, rejects with their details, skips and counts."""
