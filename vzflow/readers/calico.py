@@ -58,13 +58,17 @@ Record = Mapping[str, Any]
 
 
 def recognises(head: bytes) -> bool:
-    """Return whether the first line that is not blank is such a record, or the beginning of one, cut by *head*."""
-    first, end, _ = head.lstrip().partition(b"\n")
+    """Return whether some line is such a record, or the beginning of one, cut by *head*."""
+    *whole, last = head.split(b"\n")
+    cut = last.startswith(b"{") and all(f'"{mark}"'.encode() in last for mark in _MARKS)
+    return cut or any(line.startswith(b"{") and _is_record(line) for line in whole)
+
+
+def _is_record(line: bytes) -> bool:
     try:
-        return json_object(first).keys() >= set(_MARKS)
+        return json_object(line).keys() >= set(_MARKS)
     except Unusable:
-        cut = not end and first.startswith(b"{")
-        return cut and all(f'"{mark}"'.encode() in first for mark in _MARKS)
+        return False
 
 
 def read(stream: BinaryIO, context: Context, tally: Tally) -> Iterator[pa.RecordBatch]:

@@ -66,7 +66,7 @@ def records(stream: BinaryIO, context: Context, tally: Tally, parse: Parse) -> I
 
 
 def unwrapped_head(head: bytes) -> bytes:
-    """Return what the records in the beginning of a log may be, a line each, by whatever they may be wrapped in."""
+    """Return what the records in the beginning of a log may be, a line each, the innermost first."""
     tried: list[bytes] = []
     found: list[bytes] = []
 
@@ -85,7 +85,7 @@ def unwrapped_head(head: bytes) -> bytes:
         tried.clear()
         for _ in unwrapper.read(number, text, level):
             pass
-        found += tried[1:] or tried
+        found += tried[:0:-1] or tried
     return b"\n".join(text.replace(b"\n", b" ") for text in found)
 
 
@@ -164,9 +164,7 @@ class Unwrapper:
             inner = self._inside(peeled, pods)
             if peeled.sure or isinstance(inner[0], dict):
                 return inner
-            if isinstance(inner[0], Unusable) and (
-                isinstance(best[0], Unusable) or inner[0].reason is RejectReason.TRUNCATED
-            ):
+            if isinstance(inner[0], Unusable):  # what is wrong is said best where it is
                 best = inner
         return best
 

@@ -110,10 +110,10 @@ _STERN_KEYS = frozenset(
 )
 #: All that Fluent Bit, Fluentd, Filebeat and Logstash put beside the line, unless they were told to take it apart.
 _SHIPPER = frozenset((
-    "log", "message", "stream", "logtag", "_p", "time", "date", "timestamp", "@timestamp", "@version", "@metadata",
-    "kubernetes", "docker", "container", "container_id", "tag", "tags", "host", "hostname", "cluster", "cluster_name",
-    "source", "file", "filename", "path", "offset", "event", "agent", "ecs", "input", "orchestrator", "cloud",
-    "data_stream", "elastic_agent", "fields", "service", "fileset", "related", "beat", "prospector", "type",
+    "log", "message", "log_processed", "stream", "logtag", "_p", "time", "date", "timestamp", "@timestamp", "@version",
+    "@metadata", "kubernetes", "docker", "container", "container_id", "tag", "tags", "host", "hostname", "cluster",
+    "cluster_name", "source", "file", "filename", "path", "offset", "event", "agent", "ecs", "input", "orchestrator",
+    "cloud", "data_stream", "elastic_agent", "fields", "service", "fileset", "related", "beat", "prospector", "type",
 ))  # fmt: skip
 #: Of these one has to be there.
 _SHIPPED = frozenset(("kubernetes", "stream", "logtag", "date", "time", "@timestamp"))
@@ -144,7 +144,7 @@ def surely(line: bytes, level: Level) -> Peeled | None:
 
 
 def perhaps(line: bytes, level: Level) -> Iterator[Peeled]:
-    """Yield what is inside of what may be a wrapping of *line*, which is no record of its format."""
+    """Yield what is inside of what may be a wrapping of *line*, which is no record; the likeliest last."""
     if level == Level.TEXT:
         return
     if level <= Level.STORED and line.startswith(b"{"):
@@ -152,17 +152,17 @@ def perhaps(line: bytes, level: Level) -> Iterator[Peeled]:
         if record is not None and (peeled := _of_object(record, level)) is not None:
             yield peeled
         return
+    if level in (Level.FILE, Level.PRINTED) and (match := _STAMP.match(line)):
+        yield Peeled(line[match.end() :], Level.TEXT, sure=False)
     if level == Level.FILE:
-        yield from _of_shipper_file(line)
-        if match := _SYSLOG.match(line):
-            yield Peeled(line[match.end() :], Level.STORED, sure=False, may_be_cut=True)
         if match := _STERN.match(line):
             yield Peeled(line[match.end() :], Level.PRINTED, sure=False)
         if match := _STERN_NAMESPACE.match(line):
             pod = pod_name(match[1].decode(), match[2].decode())
             yield Peeled(line[match.end() :], Level.PRINTED, pod, sure=False)
-    if level in (Level.FILE, Level.PRINTED) and (match := _STAMP.match(line)):
-        yield Peeled(line[match.end() :], Level.TEXT, sure=False)
+        if match := _SYSLOG.match(line):
+            yield Peeled(line[match.end() :], Level.STORED, sure=False, may_be_cut=True)
+        yield from _of_shipper_file(line)
 
 
 def pod_beside(line: bytes, level: Level) -> str | None:
@@ -296,11 +296,13 @@ def _of_shipper(record: dict[str, Any]) -> Peeled | None:
     event = record.get("event")
     if isinstance(event, dict) and isinstance(original := event.get("original"), str) and "@timestamp" in record:
         return Peeled(_bytes(original), Level.SHIPPED, pod)
-    if isinstance(processed := record.get("log_processed"), dict) and "kubernetes" in record:
+    if not record.keys() <= _SHIPPER or not record.keys() & _SHIPPED:
+        return None
+    if isinstance(processed := record.get("log_processed"), dict):
         return Peeled(_bytes(processed), Level.TEXT, pod)
     log = record.get("log")
     line = log if isinstance(log, str) else record.get("message")
-    if not isinstance(line, str) or not record.keys() <= _SHIPPER or not record.keys() & _SHIPPED:
+    if not isinstance(line, str):
         return None
     if record.get("logtag") in ("P", "F") and isinstance(stream := record.get("stream"), str):
         whole = record["logtag"] == "F"
