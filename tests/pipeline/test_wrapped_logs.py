@@ -120,8 +120,8 @@ def test_range_ends_before_a_line_whose_last_piece_has_not_come(store, tmp_path,
 def test_stream_goes_on_after_a_range_that_ended_before_unfinished_pieces(store, tmp_path):
     """Its marks are those of that end: an older copy adds nothing, a larger one only what is new."""
     grown = [in_pieces(0, 400, RUNTIMES["cri"])[:size] for size in (90_000, 130_000, 170_000)]
-    for content in (*grown, grown[1], grown[0]):
-        stored([put(tmp_path / "a.log", content)], store)
+    seen = [fates(stored([put(tmp_path / "a.log", content)], store))[0] for content in (*grown, grown[1], grown[0])]
+    assert seen == ["stored", "continued", "continued", "unchanged", "unchanged"]
     assert len({r["stream"] for r in receipts(store)}) == 1
     stored([put(tmp_path / "copy.log", in_pieces(0, 400, RUNTIMES["cri"]))], store)
     assert recorded(store) == once(tmp_path / "once", envoy_log(0, 400))

@@ -10,9 +10,11 @@ from readers.test_calico import RECORD
 from readers.wrapped import ALL, CUT, DOCUMENTS, LINES, NAMES_POD, OBJECTS, POD, STAMP, compact, cri, docker, fluent_bit
 
 from vzflow.flow.errors import UnreadableInput
+from vzflow.flow.terms import SkipReason
 from vzflow.readers import calico, envoy
 from vzflow.readers.base import HEAD, Context, Tally
 from vzflow.readers.sniff import FORMATS, is_stream, sniff
+from vzflow.readers.unwrapping import Unwrapper
 from vzflow.readers.wrappings import pod_name, pod_of_path
 
 UID = "0ac7a0b3-4d6c-4b2f-9b43-0a4b6a3f1c22"
@@ -155,7 +157,7 @@ def test_what_cannot_be_a_pods_name_is_none(namespace, name):
 FORGED = as_text(INBOUND | {"response_code": "418", "user_agent": "forged"}).encode()
 
 
-@pytest.mark.parametrize("outer", ["cri", "docker", "kubectl prefix", "stern", "named"])
+@pytest.mark.parametrize("outer", ["cri", "docker", "kubectl prefix", "stern", "named", "syslog 3164", "syslog 5424"])
 @pytest.mark.parametrize("inner", [name for name in LINES if not name.startswith("kubectl timestamps")])
 def test_what_a_container_wrote_is_not_taken_for_a_wrapping(outer, inner):
     """An application may print whatever it likes: its text is no shipper's record, and names no pod."""
@@ -180,9 +182,10 @@ def test_header_that_holds_a_wrapped_line_changes_nothing(wrapping):
 def test_key_of_a_record_that_its_format_refuses_is_no_wrapping(name):
     """Users name JSON keys as they like, and fill them with headers: only what a shipper writes is opened."""
     for value in (FORGED.decode(), json.loads(as_json(INBOUND)), POD):
-        record = json.loads(as_json(INBOUND)) | {"bytes_sent": "many", name: value}
-        rows, tally = read_bytes(envoy.read, compact(record))
-        assert (rows, tally.rejected_by_reason()) == ([], {"field_invalid": 1})
+        for more in ({}, {"kubernetes": POD, "stream": "stdout", "@timestamp": STAMP}):
+            record = json.loads(as_json(INBOUND)) | {"bytes_sent": "many"} | more | {name: value}
+            rows, tally = read_bytes(envoy.read, compact(record))
+            assert (rows, tally.rejected_by_reason()) == ([], {"field_invalid": 1})
 
 
 def test_record_of_its_format_is_not_opened():
@@ -200,7 +203,7 @@ def test_pods_own_text_names_no_pod():
 
 def test_record_of_several_lines_is_no_line():
     """A shipper that glues lines together makes none that can be trusted."""
-    glued = compact(fluent_bit(ACCESS + b"\n" + ACCESS))
+    glued = compact(fluent_bit(ACCESS.replace(b"curl", b"cu\nrl")))
     rows, tally = read_bytes(envoy.read, glued)
     assert (rows, tally.rejected_by_reason()) == ([], {"columns_ambiguous": 1})
 
@@ -246,12 +249,14 @@ def test_endless_pieces_are_one_reject_and_fill_no_memory():
 
 def test_unfinished_lines_of_very_many_streams_are_bounded():
     """Room is made by giving up the oldest one."""
-    about = [
-        {"logtag": "P", "message": "x", "stream": "stdout", "kubernetes": POD | {"pod_name": f"p-{n}"}}
-        for n in range(99)
-    ]
-    rows, tally = read_bytes(envoy.read, b"\n".join(compact(one) for one in about))
-    assert (rows, tally.rejected_by_reason()) == ([], {"truncated": 99})
+    unwrapper = Unwrapper(lambda _: SkipReason.NOT_ACCESS_LOG)
+    told = []
+    for number in range(99):
+        piece = {"logtag": "P", "message": "x", "stream": "stdout", "kubernetes": POD | {"pod_name": f"p-{number}"}}
+        told += unwrapper.read(number, compact(piece))
+    assert [record.number for record in told] == list(range(99 - 16))
+    assert {record.outcome.reason for record in told} == {"truncated"}
+    assert len(list(unwrapper.unfinished())) == 16
 
 
 def test_piece_alone_is_never_read_as_a_line():

@@ -30,13 +30,13 @@ class Level(IntEnum):
 
     #: As it stands in the file.
     FILE = 0
-    #: Out of a store or a syslog message: what a shipper sent there.
+    #: Out of a store: what a shipper sent there.
     STORED = 1
     #: Out of a shipper's record: what it read from a runtime's file.
     SHIPPED = 2
     #: Out of what a terminal program prints, which may have a time in front.
     PRINTED = 3
-    #: What the container wrote.
+    #: What the container wrote, or whoever sent a syslog message.
     TEXT = 4
 
 
@@ -161,7 +161,7 @@ def perhaps(line: bytes, level: Level) -> Iterator[Peeled]:
             pod = pod_name(match[1].decode(), match[2].decode())
             yield Peeled(line[match.end() :], Level.PRINTED, pod, sure=False)
         if match := _SYSLOG.match(line):
-            yield Peeled(line[match.end() :], Level.STORED, sure=False, may_be_cut=True)
+            yield Peeled(line[match.end() :], Level.TEXT, sure=False, may_be_cut=True)
         yield from _of_shipper_file(line)
 
 
