@@ -14,7 +14,7 @@ from vzflow.flow.terms import SkipReason
 from vzflow.readers import calico, envoy
 from vzflow.readers.base import HEAD, Context, Tally
 from vzflow.readers.sniff import FORMATS, is_stream, sniff
-from vzflow.readers.unwrapping import Unwrapper
+from vzflow.readers.unwrapping import Unwrapper, records
 from vzflow.readers.wrappings import pod_name, pod_of_path
 
 UID = "0ac7a0b3-4d6c-4b2f-9b43-0a4b6a3f1c22"
@@ -249,14 +249,16 @@ def test_endless_pieces_are_one_reject_and_fill_no_memory():
 
 def test_unfinished_lines_of_very_many_streams_are_bounded():
     """Room is made by giving up the oldest one."""
+    about = {"logtag": "P", "message": "x", "stream": "stdout"}
+    pods = (POD | {"pod_name": f"pod-{number}"} for number in range(99))
+    data = b"\n".join(compact(about | {"kubernetes": pod}) for pod in pods)
+    found = records(io.BytesIO(data), CONTEXT, Tally(), lambda _: SkipReason.NOT_ACCESS_LOG)
+    told = [(record.number, record.outcome.reason, record.pod) for record in found]
+    assert told == [(number + 1, "truncated", f"shop/pod-{number}") for number in range(99)]
     unwrapper = Unwrapper(lambda _: SkipReason.NOT_ACCESS_LOG)
-    told = []
-    for number in range(99):
-        piece = {"logtag": "P", "message": "x", "stream": "stdout", "kubernetes": POD | {"pod_name": f"p-{number}"}}
-        told += unwrapper.read(number, compact(piece))
-    assert [record.number for record in told] == list(range(99 - 16))
-    assert {record.outcome.reason for record in told} == {"truncated"}
-    assert len(list(unwrapper.unfinished())) == 16
+    for number, line in enumerate(data.splitlines()):
+        assert unwrapper.read(number, line) is None
+    assert [record.number for record in unwrapper.unfinished(16)] == list(range(99 - 16))
 
 
 def test_piece_alone_is_never_read_as_a_line():

@@ -128,8 +128,19 @@ _TOOL = re.compile(
 )
 
 
+#: How every line begins that has a wrapping: most have none, and are asked this only.
+_SURELY = re.compile(rb"\d{4}-\S{10,40} std|\{\"log\":\"|\[pod/|[a-z0-9][a-z0-9.-]*+/")
+_PERHAPS = re.compile(
+    rb"\{|<\d|[A-Z][a-z]{2} [ \d]|[a-z0-9][a-z0-9.-]*+ [a-z0-9]|(?:\[\d+\] )?(?:[^\s\[\]{}\"]+: )?\[[\d\[]|"
+    + _TIME
+    + rb"(?: |\t[^\t{\"]*+\t\{)"
+)
+
+
 def surely(line: bytes, level: Level) -> Peeled | None:
     """Return what is inside a wrapping that no record can be taken for; null if there is none."""
+    if _SURELY.match(line) is None:
+        return None
     if level <= Level.SHIPPED:
         if match := CRI.match(line):
             return Peeled(line[match.end() :], Level.TEXT, None, match[1].decode(), match[2] == b"F")
@@ -145,7 +156,7 @@ def surely(line: bytes, level: Level) -> Peeled | None:
 
 def perhaps(line: bytes, level: Level) -> Iterator[Peeled]:
     """Yield what is inside of what may be a wrapping of *line*, which is no record; the likeliest last."""
-    if level == Level.TEXT:
+    if level == Level.TEXT or _PERHAPS.match(line) is None:
         return
     if level <= Level.STORED and line.startswith(b"{"):
         record = _object(line)
@@ -167,7 +178,7 @@ def perhaps(line: bytes, level: Level) -> Iterator[Peeled]:
 
 def pod_beside(line: bytes, level: Level) -> str | None:
     """Return the pod that a shipper names in a record whose fields are those of the line itself; null if none."""
-    if level > Level.STORED or b'"kubernetes"' not in line:
+    if b'"kubernetes"' not in line or level > Level.STORED:
         return None
     record = _object(line)
     return None if record is None else _shipped_pod(record)
