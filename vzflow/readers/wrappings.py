@@ -226,7 +226,7 @@ def begin_of_unfinished(lines: bytes) -> int | None:
     Return where the first line begins that a runtime has cut, and of which the last piece is not in *lines*.
 
     Args:
-        lines: Whole lines from the end of what there is of a log, as the runtime writes them.
+        lines: Whole lines from the end of what there is of a log, as a runtime or shipper writes them.
 
     Returns:
         Null if every line is whole. Only the last _LOOK_BACK lines are looked at: a runtime writes the pieces of a line
@@ -236,12 +236,14 @@ def begin_of_unfinished(lines: bytes) -> int | None:
     found: int | None = None
     end = len(lines)
     for _ in range(_LOOK_BACK):
-        if not end or len(settled) == _STREAMS:
+        if not end or settled >= _STREAMS:
             break
         begin = lines.rfind(b"\n", 0, end - 1) + 1
         line = lines[begin:end].rstrip(b"\r\n")
         end = begin
         peeled = surely(line, Level.FILE)
+        if peeled is None and b'"logtag"' in line:
+            peeled = next(perhaps(line, Level.FILE), None)
         if peeled is None or peeled.stream is None or peeled.stream in settled:
             continue
         if peeled.whole:
@@ -252,7 +254,7 @@ def begin_of_unfinished(lines: bytes) -> int | None:
 
 
 _LOOK_BACK = 1_000
-_STREAMS = 2
+_STREAMS = {"stdout", "stderr"}
 
 
 def _object(line: bytes) -> dict[str, Any] | None:
