@@ -3,6 +3,7 @@
 import io
 import json
 import random
+from contextlib import suppress
 
 import pytest
 from readers.log_support import CONTEXT, INBOUND, OUTBOUND, SAMPLES, TCP, as_json, as_text, one, read_bytes
@@ -387,3 +388,53 @@ def test_every_line_of_every_sample_is_accounted_for_by_every_format(name, wrapp
             rows, tally = read_bytes(form.read, data)
             assert tally.read >= len(lines)
             assert len(rows) <= len(lines)
+
+
+KEYS = (
+    "_source", "_index", "event", "original", "@timestamp", "log", "message", "stream", "logtag", "kubernetes", "pod",
+    "pod_name", "namespace", "namespace_name", "name", "labels", "line", "timestamp", "time", "log_processed", "hits",
+    "data", "result", "values", "streams", "items", "events", "logEvents", "podName",
+)  # fmt: skip
+LEAVES = (
+    None,
+    True,
+    1,
+    1e300,
+    "",
+    "stdout",
+    "P",
+    "F",
+    "web-0",
+    "\ud800",
+    "x\ny",
+    ACCESS.decode(),
+    cri(ACCESS).decode(),
+)
+
+
+def any_value(rng, depth=0):
+    kind = rng.randrange(6 if depth < 5 else 3)
+    if kind < 3:
+        return rng.choice(LEAVES)
+    if kind == 3:
+        return [any_value(rng, depth + 1) for _ in range(rng.randrange(4))]
+    return {rng.choice(KEYS): any_value(rng, depth + 1) for _ in range(rng.randrange(6))}
+
+
+@pytest.mark.parametrize("form", ["envoy", "calico"])
+@pytest.mark.parametrize("seed", range(20))
+def test_keys_of_wrappings_with_any_values_never_crash(form, seed):
+    """As lines, and as documents."""
+    rng = random.Random(seed)
+    values = [any_value(rng) for _ in range(150)]
+    for data in (
+        b"\n".join(map(compact, values)),
+        b"".join(map(compact, values)),
+        json.dumps(values, indent=1).encode(),
+    ):
+        with suppress(UnreadableInput):
+            sniff(data[:HEAD], "x")
+        rows, tally = read_bytes(FORMATS[form].read, data)
+        assert 1 <= tally.read >= len(rows)
+        for row in rows:
+            assert row["reporter_name"] in (None, "web-0/web-0", "stdout/web-0", "web-0/stdout", "stdout/stdout")
