@@ -97,7 +97,8 @@ def cli_page() -> str:
         "Any of them may be compressed with gzip, zstd, lz4 or bzip2, also twice, and may come from a pipe: `-` is "
         "standard input. A pipe is read once; a log from a pipe waits in the folder of the store, without a name, "
         "until it was looked at. Patterns that no shell has expanded are expanded. Captures of other programs are "
-        "refused by name.\n\n"
+        "refused by name. Logs may come as container runtimes, shippers and stores wrap them: see "
+        "[logs](logs.md#wrappings).\n\n"
         "Files that begin alike are read one after the other, all others as `--jobs` says. It is 1 unless you ask for "
         "more: each process takes memory of its own, and a job on a cluster is given so much and no more.\n"
     )

@@ -42,13 +42,17 @@ _WANTED = _RECORDS | _PAIRS | _LABELS
 _LISTS = frozenset((*_RECORDS, *_PAIRS, *_STREAMS))
 _ENVELOPES = frozenset(path[0] for path in _LISTS)
 
-#: Envelopes are not deeper than this.
-_DEEPEST = 32
+#: Whatever is not on the way to records is passed over.
+_ON_THE_WAY = frozenset(path[:end] for path in _WANTED for end in range(len(path)))
+
 _READ = 1 << 20
 
-_TOKEN = re.compile(rb'[\s]*+(?:("[^"\\\n]*+(?:\\.[^"\\\n]*+)*+")|([{}\[\],:])|([^\s"{}\[\],:]++))')
+#: A string, a bracket, or the rest: commas and colons are passed over like blanks.
+_TOKEN = re.compile(rb'[\s,:]*+(?:("[^"\\\n]*+(?:\\.[^"\\\n]*+)*+")|([{}\[\]])|([^\s"{}\[\],:]++))')
 _STRING_END = re.compile(rb'[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"')
-_BLANK = re.compile(rb"\s*+")
+#: Stands for a string that is longer than any record.
+_LONG = b'"'
+_BLANK = re.compile(rb"[\s,:]*+")
 _DECODER = json.JSONDecoder()
 
 
@@ -191,8 +195,7 @@ class _Walk:
                 self._close(opened, token)
                 if not opened and not self.found:
                     yield (), self._kept()
-            elif token in (b",", b":"):
-                continue
+                    self._keep = None
             elif opened and opened[-1][0] == b"{" and token.startswith(b'"') and self._next_is_colon():
                 opened[-1] = (b"{", _key(token))
             elif path in _WANTED:
@@ -202,15 +205,16 @@ class _Walk:
             elif token in (b"{", b"["):
                 if path in _STREAMS:
                     yield path, None
-                self._open(opened, path, token)
+                if path in _ON_THE_WAY:
+                    self._open(opened, path, token)
+                else:
+                    self._pass()
             elif not opened:
                 raise self._broken("no JSON object")
         if opened:
             raise self._early()
 
     def _open(self, opened: list[tuple[bytes, str]], path: tuple[str, ...], bracket: bytes) -> None:
-        if len(opened) == _DEEPEST:
-            raise self._broken(f"deeper than {_DEEPEST} levels")
         if not opened:
             self.found, self._keep = False, self._at - 1
         opened.append((bracket, "" if bracket == b"{" else EACH))
@@ -247,7 +251,7 @@ class _Walk:
                 return self._long_string(start)
             if self._keep is not None and len(self._data) - self._keep > 2 * LINE_LIMIT:
                 self._keep = None  # too long to be wanted
-            if not self._fill():
+            if not self._fill() and match is None:
                 if start == len(self._data):
                     return None
                 raise self._early()
@@ -263,7 +267,7 @@ class _Walk:
             if not self._fill():
                 raise self._early()
         self._at = match.end()
-        return b'""'
+        return _LONG
 
     def _next_is_colon(self) -> bool:
         """Whether the string that was read is a key."""
@@ -279,20 +283,24 @@ class _Walk:
     def _element(self, token: bytes) -> bytes | None:
         """Return the bytes of a value that begins with *token*, which was read; null if they are too many."""
         if token not in (b"{", b"["):
-            return token if len(token) <= LINE_LIMIT else None
+            return token if token != _LONG and len(token) <= LINE_LIMIT else None
         self._keep = self._at - 1
-        try:
-            _, self._at = _DECODER.raw_decode(self._text, self._keep)
-        except (ValueError, RecursionError):  # it goes on in the next piece, or holds what only the format can judge
-            depth = 1
-            while depth:
-                inner = self._next()
-                if inner is None:
-                    raise self._early() from None
-                depth += (inner in (b"{", b"[")) - (inner in (b"}", b"]"))
+        self._pass()
         text = self._kept()
         self._keep = None
         return text
+
+    def _pass(self) -> None:
+        """Go to the end of an object or array whose bracket was read."""
+        try:
+            _, self._at = _DECODER.raw_decode(self._text, self._at - 1)
+        except (ValueError, RecursionError):  # it goes on in the next piece, or holds what only the format can judge
+            depth = 1
+            while depth:
+                token = self._next()
+                if token is None:
+                    raise self._early() from None
+                depth += (token in (b"{", b"[")) - (token in (b"}", b"]"))
 
     def _kept(self) -> bytes | None:
         if self._keep is None or self._at - self._keep > LINE_LIMIT:
@@ -307,6 +315,9 @@ class _Walk:
             more = self._read(_READ)
         except (gzip.BadGzipFile, zlib.error, EOFError) as error:
             raise _Broken(RejectReason.BAD_COMPRESSION, str(error), self._data[self._keep or self._at :]) from error
+        if not more:
+            self._ended = True
+            return False
         if not self._begun:
             more, self._begun = more.removeprefix(b"\xef\xbb\xbf"), True
         first = self._at if self._keep is None else self._keep
@@ -314,8 +325,7 @@ class _Walk:
         self._text = self._data.decode("latin-1")  # a character for each byte: what the decoder counts are bytes
         self._at -= first
         self._keep = None if self._keep is None else 0
-        self._ended = not more
-        return bool(more)
+        return True
 
     def _early(self) -> _Broken:
         begin = self._at if self._keep is None else self._keep

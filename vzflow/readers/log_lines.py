@@ -13,7 +13,7 @@ from vzflow.flow.terms import RejectReason, SkipReason
 from vzflow.readers.base import Context, Tally, Unusable, record_of_line
 from vzflow.readers.bulk import Plan, read_plain
 from vzflow.readers.json_core import COMPILED
-from vzflow.readers.unwrapping import Record, Unwrapper, opened, records
+from vzflow.readers.unwrapping import STREAMS, Record, Unwrapper, opened, records
 from vzflow.readers.wrappings import pod_of_path
 
 __all__ = ["LARGEST", "Unusable", "flows_of_lines", "invalid", "json_object", "missing"]
@@ -84,7 +84,8 @@ def _at_once(
             yield from batches(rows)
             rows = []
         elif (line := record_of_line(found.number, found.text, tally)) is not None:
-            rows += _rows(unwrapper.read(found.number, line), context, tally)
+            record = unwrapper.read(found.number, line)
+            rows += _rows(unwrapper.unfinished(STREAMS) if record is None else iter((record,)), context, tally)
             if len(rows) >= BATCH_ROWS:
                 yield from batches(rows)
                 rows = []

@@ -27,7 +27,7 @@ Outcome = dict[str, Any] | SkipReason | Unusable
 Pods = tuple[str, ...]
 
 #: Streams whose lines may be unfinished at a time: a container has two, and a shipper's file holds many containers'.
-_STREAMS = 16
+STREAMS = 16
 
 
 class Record(NamedTuple):
@@ -63,16 +63,16 @@ def records(
     """Yield what became of every line that is not blank, or of every element; what is read is counted in *tally*."""
     unwrapper = Unwrapper(parse, pod_of_path(context.path))
     if document:
-        for number, text, level, pod in elements(stream, tally):
-            yield from unwrapper.read(number, text, level, pod)
+        found = (unwrapper.read(*element) for element in elements(stream, tally))
     else:
-        for number, line in lines(stream, tally):
-            yield from unwrapper.read(number, line)
+        found = (unwrapper.read(number, line) for number, line in lines(stream, tally))
+    for record in found:
+        yield from unwrapper.unfinished(STREAMS) if record is None else (record,)
     yield from unwrapper.unfinished()
 
 
 def unwrapped_head(head: bytes) -> bytes:
-    """Return what the records in the beginning of a log may be, a line each, by whatever they may be wrapped in."""
+    """Return what the records in the beginning of a log may be, a line each, the innermost first."""
     tried: list[bytes] = []
     found: list[bytes] = []
 
@@ -89,9 +89,8 @@ def unwrapped_head(head: bytes) -> bytes:
     )
     for number, text, level, _ in one_by_one:
         tried.clear()
-        for _ in unwrapper.read(number, text, level):
-            pass
-        found += tried[1:] or tried
+        unwrapper.read(number, text, level)
+        found += tried[:0:-1] or tried
     return b"\n".join(text.replace(b"\n", b" ") for text in found)
 
 
@@ -109,7 +108,10 @@ class _Held:
     def add(self, text: bytes) -> None:
         self.pieces += 1
         self.too_long = self.too_long or len(self.text) + len(text) > LINE_LIMIT
-        self.text = bytearray() if self.too_long else self.text + text
+        if self.too_long:
+            self.text.clear()
+        else:
+            self.text += text
 
 
 class Unwrapper:
@@ -131,23 +133,20 @@ class Unwrapper:
         self._line = (0, b"")
         self._pieces: _Held | None = None
 
-    def read(self, number: int, line: bytes, level: Level = Level.FILE, pod: str | None = None) -> Iterator[Record]:
-        """Yield the record that ends with *line*, if one does, and those that room was made of."""
+    def read(self, number: int, line: bytes, level: Level = Level.FILE, pod: str | None = None) -> Record | None:
+        """Return the record that ends with *line*; null if it is a piece of one, and not the last."""
         self._line, self._pieces = (number, line), None
         outcome, pods = self._outcome(line, level, self._path if pod is None else (*self._path, pod))
-        if outcome is not None:
-            if self._pieces is None:
-                yield Record(number, 1, outcome, _one(pods), line)
-            else:
-                yield Record(self._pieces.first, self._pieces.pieces, outcome, _one(pods), self._pieces.raw)
-        while len(self._held) > _STREAMS:
-            yield _lost(self._held.pop(next(iter(self._held))))
+        if outcome is None:
+            return None
+        if self._pieces is None:
+            return Record(number, 1, outcome, _one(pods), line)
+        return Record(self._pieces.first, self._pieces.pieces, outcome, _one(pods), self._pieces.raw)
 
-    def unfinished(self) -> Iterator[Record]:
-        """Yield the lines whose last piece has not come."""
-        for held in self._held.values():
-            yield _lost(held)
-        self._held.clear()
+    def unfinished(self, keep: int = 0) -> Iterator[Record]:
+        """Yield, and forget, the lines whose last piece has not come, but for the *keep* newest."""
+        while len(self._held) > keep:
+            yield _lost(self._held.pop(next(iter(self._held))))
 
     def _outcome(self, line: bytes, level: Level, pods: Pods) -> tuple[Outcome | None, Pods]:
         """Return what becomes of a record, and the pods that its wrappings name; null for a piece of one."""
@@ -170,9 +169,7 @@ class Unwrapper:
             inner = self._inside(peeled, pods)
             if peeled.sure or isinstance(inner[0], dict):
                 return inner
-            if isinstance(inner[0], Unusable) and (
-                isinstance(best[0], Unusable) or inner[0].reason is RejectReason.TRUNCATED
-            ):
+            if isinstance(inner[0], Unusable):  # what is wrong is said best where it is
                 best = inner
         return best
 

@@ -30,13 +30,13 @@ class Level(IntEnum):
 
     #: As it stands in the file.
     FILE = 0
-    #: Out of a store or a syslog message: what a shipper sent there.
+    #: Out of a store: what a shipper sent there.
     STORED = 1
     #: Out of a shipper's record: what it read from a runtime's file.
     SHIPPED = 2
     #: Out of what a terminal program prints, which may have a time in front.
     PRINTED = 3
-    #: What the container wrote.
+    #: What the container wrote, or whoever sent a syslog message.
     TEXT = 4
 
 
@@ -110,10 +110,10 @@ _STERN_KEYS = frozenset(
 )
 #: All that Fluent Bit, Fluentd, Filebeat and Logstash put beside the line, unless they were told to take it apart.
 _SHIPPER = frozenset((
-    "log", "message", "stream", "logtag", "_p", "time", "date", "timestamp", "@timestamp", "@version", "@metadata",
-    "kubernetes", "docker", "container", "container_id", "tag", "tags", "host", "hostname", "cluster", "cluster_name",
-    "source", "file", "filename", "path", "offset", "event", "agent", "ecs", "input", "orchestrator", "cloud",
-    "data_stream", "elastic_agent", "fields", "service", "fileset", "related", "beat", "prospector", "type",
+    "log", "message", "log_processed", "stream", "logtag", "_p", "time", "date", "timestamp", "@timestamp", "@version",
+    "@metadata", "kubernetes", "docker", "container", "container_id", "tag", "tags", "host", "hostname", "cluster",
+    "cluster_name", "source", "file", "filename", "path", "offset", "event", "agent", "ecs", "input", "orchestrator",
+    "cloud", "data_stream", "elastic_agent", "fields", "service", "fileset", "related", "beat", "prospector", "type",
 ))  # fmt: skip
 #: Of these one has to be there.
 _SHIPPED = frozenset(("kubernetes", "stream", "logtag", "date", "time", "@timestamp"))
@@ -128,8 +128,19 @@ _TOOL = re.compile(
 )
 
 
+#: How every line begins that has a wrapping: most have none, and are asked this only.
+_SURELY = re.compile(rb"\d{4}-\S{10,40} std|\{\"log\":\"|\[pod/|[a-z0-9][a-z0-9.-]*+/")
+_PERHAPS = re.compile(
+    rb"\{|<\d|[A-Z][a-z]{2} [ \d]|[a-z0-9][a-z0-9.-]*+ [a-z0-9]|(?:\[\d+\] )?(?:[^\s\[\]{}\"]+: )?\[[\d\[]|"
+    + _TIME
+    + rb"(?: |\t[^\t{\"]*+\t\{)"
+)
+
+
 def surely(line: bytes, level: Level) -> Peeled | None:
     """Return what is inside a wrapping that no record can be taken for; null if there is none."""
+    if _SURELY.match(line) is None:
+        return None
     if level <= Level.SHIPPED:
         if match := CRI.match(line):
             return Peeled(line[match.end() :], Level.TEXT, None, match[1].decode(), match[2] == b"F")
@@ -144,30 +155,30 @@ def surely(line: bytes, level: Level) -> Peeled | None:
 
 
 def perhaps(line: bytes, level: Level) -> Iterator[Peeled]:
-    """Yield what is inside of what may be a wrapping of *line*, which is no record of its format."""
-    if level == Level.TEXT:
+    """Yield what is inside of what may be a wrapping of *line*, which is no record; the likeliest last."""
+    if level == Level.TEXT or _PERHAPS.match(line) is None:
         return
     if level <= Level.STORED and line.startswith(b"{"):
         record = _object(line)
         if record is not None and (peeled := _of_object(record, level)) is not None:
             yield peeled
         return
+    if level in (Level.FILE, Level.PRINTED) and (match := _STAMP.match(line)):
+        yield Peeled(line[match.end() :], Level.TEXT, sure=False)
     if level == Level.FILE:
-        yield from _of_shipper_file(line)
-        if match := _SYSLOG.match(line):
-            yield Peeled(line[match.end() :], Level.STORED, sure=False, may_be_cut=True)
         if match := _STERN.match(line):
             yield Peeled(line[match.end() :], Level.PRINTED, sure=False)
         if match := _STERN_NAMESPACE.match(line):
             pod = pod_name(match[1].decode(), match[2].decode())
             yield Peeled(line[match.end() :], Level.PRINTED, pod, sure=False)
-    if level in (Level.FILE, Level.PRINTED) and (match := _STAMP.match(line)):
-        yield Peeled(line[match.end() :], Level.TEXT, sure=False)
+        if match := _SYSLOG.match(line):
+            yield Peeled(line[match.end() :], Level.TEXT, sure=False, may_be_cut=True)
+        yield from _of_shipper_file(line)
 
 
 def pod_beside(line: bytes, level: Level) -> str | None:
     """Return the pod that a shipper names in a record whose fields are those of the line itself; null if none."""
-    if level > Level.STORED or b'"kubernetes"' not in line:
+    if b'"kubernetes"' not in line or level > Level.STORED:
         return None
     record = _object(line)
     return None if record is None else _shipped_pod(record)
@@ -215,7 +226,7 @@ def begin_of_unfinished(lines: bytes) -> int | None:
     Return where the first line begins that a runtime has cut, and of which the last piece is not in *lines*.
 
     Args:
-        lines: Whole lines from the end of what there is of a log, as the runtime writes them.
+        lines: Whole lines from the end of what there is of a log, as a runtime or shipper writes them.
 
     Returns:
         Null if every line is whole. Only the last _LOOK_BACK lines are looked at: a runtime writes the pieces of a line
@@ -225,12 +236,14 @@ def begin_of_unfinished(lines: bytes) -> int | None:
     found: int | None = None
     end = len(lines)
     for _ in range(_LOOK_BACK):
-        if not end or len(settled) == _STREAMS:
+        if not end or settled >= _STREAMS:
             break
         begin = lines.rfind(b"\n", 0, end - 1) + 1
         line = lines[begin:end].rstrip(b"\r\n")
         end = begin
         peeled = surely(line, Level.FILE)
+        if peeled is None and b'"logtag"' in line:
+            peeled = next(perhaps(line, Level.FILE), None)
         if peeled is None or peeled.stream is None or peeled.stream in settled:
             continue
         if peeled.whole:
@@ -241,7 +254,7 @@ def begin_of_unfinished(lines: bytes) -> int | None:
 
 
 _LOOK_BACK = 1_000
-_STREAMS = 2
+_STREAMS = {"stdout", "stderr"}
 
 
 def _object(line: bytes) -> dict[str, Any] | None:
@@ -296,11 +309,13 @@ def _of_shipper(record: dict[str, Any]) -> Peeled | None:
     event = record.get("event")
     if isinstance(event, dict) and isinstance(original := event.get("original"), str) and "@timestamp" in record:
         return Peeled(_bytes(original), Level.SHIPPED, pod)
-    if isinstance(processed := record.get("log_processed"), dict) and "kubernetes" in record:
+    if not record.keys() <= _SHIPPER or not record.keys() & _SHIPPED:
+        return None
+    if isinstance(processed := record.get("log_processed"), dict):
         return Peeled(_bytes(processed), Level.TEXT, pod)
     log = record.get("log")
     line = log if isinstance(log, str) else record.get("message")
-    if not isinstance(line, str) or not record.keys() <= _SHIPPER or not record.keys() & _SHIPPED:
+    if not isinstance(line, str):
         return None
     if record.get("logtag") in ("P", "F") and isinstance(stream := record.get("stream"), str):
         whole = record["logtag"] == "F"
