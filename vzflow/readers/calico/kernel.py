@@ -34,6 +34,9 @@ _WORKLOADS = ("cali", "eni", "azv", "tap")
 
 _FLAGS = frozenset(("CWR", "ECE", "URG", "ACK", "PSH", "RST", "SYN", "FIN"))
 
+#: What stands behind the ports and is always there, so that a line that was cut lacks it.
+_LAST = {"tcp": "URGP", "udp": "LEN"}
+
 #: Echo requests: RFC 792, RFC 4443.
 _REQUESTS = {"icmp": 8, "icmpv6": 128}
 
@@ -119,6 +122,8 @@ def _ports(
     packet: dict[str, str], above: dict[str, str], protocol: str, fragment: bool
 ) -> tuple[int | None, int | None]:
     if "SPT" in above and "DPT" in above:
+        if protocol in _LAST and _LAST[protocol] not in above:
+            raise missing(_LAST[protocol])
         numbers = {name: number_in(above, name) for name in ("SPT", "DPT")}
         return port_of(numbers, "SPT"), port_of(numbers, "DPT")
     if protocol not in ("tcp", "udp", *WITHOUT_PORTS):

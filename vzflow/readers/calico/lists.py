@@ -2,8 +2,8 @@
 JSON lists as lines: the Whisker backend answers with one document, `{"meta":…,"items":[…]}`, however long it is.
 
 Only where elements begin and end is looked at, so memory is that of one element; what an element holds is judged later,
-as of any line. What stands around the list (page counts) is no record. Damage inside a list may cost the elements after
-it, for where they begin can then not be told.
+as of any line. What stands around the list (page counts) is no record. A list begins the input or follows another list.
+Damage inside one may cost the elements after it, for where they begin can then not be told.
 """
 
 from __future__ import annotations
@@ -30,7 +30,12 @@ _LINES_AROUND = 8
 #: Bytes looked at at a time.
 _PIECE = 1 << 16
 
+#: An element that goes on where it began is on one line with all others.
+_ONE_LINE = re.compile(rb"[ \t]*\{[ \t]*[^ \t\r\n]")
+
 _LINES = re.compile(rb"[^\n]*\n|[^\n]+")
+
+_BETWEEN = b" \t\r\n,"
 
 #: All that tells where strings, objects and arrays end.
 _SIGN = re.compile(rb'\\.|["{}\[\]]', re.DOTALL)
@@ -57,21 +62,19 @@ class ListLines:
         return self._pushed.pop(0) if self._pushed else self._stream.readline(limit)
 
     def _read(self) -> Iterator[bytes]:
-        within = False  # the rest of a line that was too long for one piece
+        lines = False  # a line among lines never begins a list, so that a damaged one costs only itself
         while line := self._next():
-            begin = None if within else _BEGIN.match(line)
-            if begin is None and not within and _MAY_BEGIN.fullmatch(line):
-                line = self._gathered(line, _BEGIN)
-                begin = _BEGIN.match(line)
+            text = line if lines or not _MAY_BEGIN.fullmatch(line) else self._gathered(line, _BEGIN)
+            begin = None if lines else _BEGIN.match(text)
             if begin is None:
-                self._push(line)
-                line = self._next()
-                within = not line.endswith(b"\n")
+                self._push(text[len(line) :])
+                lines = lines or bool(line.strip())
                 yield line
-            else:
-                yield from self._elements(line[begin.end() :])
-                if begin["object"] is not None:
-                    self._skip_end()
+                continue
+            self._push(text[begin.end() :])
+            yield from self._elements(_ONE_LINE.match(text, begin.end()) is not None)
+            if begin["object"] is not None:
+                self._skip_end()
 
     def _gathered(self, text: bytes, wanted: re.Pattern[bytes]) -> bytes:
         """Return *text* and as many lines as *wanted* needs, at most _LINES_AROUND."""
@@ -90,47 +93,55 @@ class ListLines:
     def _push(self, text: bytes) -> None:
         self._pushed[:0] = _LINES.findall(text)
 
-    def _elements(self, piece: bytes) -> Iterator[bytes]:
-        """Yield the elements of the list that *piece* is in the middle of; push back what follows the list."""
-        element, depth, quoted, cut = b"", 0, False, False
-        while piece:
-            done, looked = 0, 0
+    def _elements(self, one_line: bool) -> Iterator[bytes]:
+        """
+        Yield the elements of a list whose bracket was read, each as a line; push back what follows the list.
+
+        A list of *one_line* ends with its line, whether or not its bracket was lost.
+        """
+        element, depth, quoted, cut, half = bytearray(), 0, False, False, b""
+        while more := self._next(_PIECE):
+            piece, done, looked = half + more, 0, 0
             for found in _SIGN.finditer(piece):
                 sign, looked = found[0], found.end()
-                if sign == b'"':
-                    quoted = not quoted
-                elif quoted or sign[:1] == b"\\":
+                quoted = quoted != (sign == b'"')
+                if quoted or sign not in (b"{", b"[", b"}", b"]"):
                     continue
-                elif sign in b"{[":
-                    depth += 1
-                elif depth > 0:
-                    depth -= 1
-                elif sign == b"]":
-                    self._push(piece[looked:].lstrip())
+                opens = sign in b"{["
+                if depth == 0 and sign != b"}":
+                    # What stands between two elements is none.
                     yield from _line(element + piece[done : found.start()], cut)
-                    return
-                if depth == 0 and sign == b"}":
+                    element, cut, done = bytearray(), False, found.start()
+                    if not opens:
+                        self._push(piece[looked:].lstrip())
+                        return
+                depth = max(depth + (1 if opens else -1), 0)
+                if depth == 0:
                     yield from _line(element + piece[done:looked], cut)
-                    element, cut, done = b"", False, looked
+                    element, cut, done = bytearray(), False, looked
             # Half an escape waits for its other half.
-            half = piece.endswith(b"\\") and looked < len(piece)
-            element += piece[done : len(piece) - half]
+            half = b"\\" if piece.endswith(b"\\") and looked < len(piece) else b""
+            if one_line and piece.endswith(b"\n"):
+                yield from _line(element + piece[done:], cut)
+                return
+            element += piece[done : len(piece) - len(half)]
+            if not element.strip(_BETWEEN):
+                element.clear()
             if len(element) > LINE_LIMIT + 2 and not cut:
                 cut = True
                 yield _flat(element)[: LINE_LIMIT + 2]
-            element = b"" if cut else element
-            more = self._next(_PIECE)
-            piece = (b"\\" if half and more else b"") + more
+            if cut:
+                element.clear()
         yield from _line(element, cut)
 
 
-def _line(element: bytes, cut: bool) -> Iterator[bytes]:
+def _line(element: bytearray, cut: bool) -> Iterator[bytes]:
     """Yield the line of an element, if there is one; of one whose beginning was given, its end."""
-    text = b"" if cut else _flat(element).strip(b" \t,")
+    text = b"" if cut else _flat(element).rstrip(_BETWEEN)
     if cut or text:
         yield text + b"\n"
 
 
-def _flat(element: bytes) -> bytes:
+def _flat(element: bytearray) -> bytes:
     """Return an element on one line: line ends stand between its parts, never within a string."""
-    return element.replace(b"\n", b" ").replace(b"\r", b" ").lstrip(b" \t,")
+    return bytes(element.lstrip(_BETWEEN)).replace(b"\n", b" ").replace(b"\r", b" ")
