@@ -92,6 +92,7 @@ def test_other_lines_of_felix_are_skipped_by_name():
 
 
 def test_is_recognised():
-    """By the program's name and the pairs."""
+    """By the program's name and the pairs; pairs alone may be anybody's."""
     assert recognises(LINE.encode())
+    assert not recognises(LINE[LINE.index("action") :].encode())
     assert not recognises(LINE.replace("calico-felix", "other").encode())
