@@ -20,6 +20,8 @@ TEXT = pa.string()
 COUNT = pa.int64()
 PORT = pa.int32()
 FLAG = pa.bool_()
+#: Text as a number for each row and one copy of each text: how a batch may hold any column of TEXT.
+NUMBERED = pa.dictionary(pa.int32(), TEXT)
 
 Stage = Literal["recorded", "resolved", "verdict", "receipt", "reject"]
 

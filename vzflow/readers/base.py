@@ -27,6 +27,7 @@ class Context:
         cluster: Cluster the addresses belong to.
         reporter_name: Namespace/pod whose proxy wrote the log, when the user knows it.
         vxlan_ports: UDP ports that carry VXLAN, besides the usual ones.
+        document: Whether a log is JSON documents instead of lines; null if its beginning is to tell.
     """
 
     path: str
@@ -34,6 +35,7 @@ class Context:
     cluster: str
     reporter_name: str | None = None
     vxlan_ports: tuple[int, ...] = ()
+    document: bool | None = None
 
     def place(self, record: int | None = None) -> Place:
         return Place(self.path, record)
@@ -107,9 +109,18 @@ class Tally:
         ]
 
 
+class Unusable(Exception):
+    """A line cannot be used; it becomes a reject with this reason and detail."""
+
+    def __init__(self, reason: RejectReason, detail: str) -> None:
+        self.reason = reason
+        self.detail = detail
+        super().__init__(detail)
+
+
 class Reader(Protocol):
     """
-    Bytes -> batches of FLOW_SCHEMA.
+    Bytes -> batches of FLOW_SCHEMA, whose text may be NUMBERED.
 
     Raises:
         UnreadableInput: The beginning is not of this format; nothing was yielded. Damage later is a reject.
@@ -117,6 +128,9 @@ class Reader(Protocol):
 
     def __call__(self, stream: BinaryIO, context: Context, tally: Tally) -> Iterator[pa.RecordBatch]: ...
 
+
+#: Bytes of the uncompressed beginning by which a format is told.
+HEAD = 1 << 16
 
 #: A line longer than this is no log record of any known writer; reading on would only fill memory.
 LINE_LIMIT = 1 << 20
@@ -134,14 +148,20 @@ def lines(stream: BinaryIO, tally: Tally) -> Iterator[tuple[int, bytes]]:
         if not line:
             return
         number += 1
-        tally.read += 1
-        if len(line.rstrip(b"\r\n")) > LINE_LIMIT:
-            tally.reject(number, RejectReason.LINE_TOO_LONG, f"longer than {LINE_LIMIT} bytes", line)
-            while line and not line.endswith(b"\n"):
-                line = stream.readline(LINE_LIMIT)
-            continue
-        line = line.rstrip(b"\r\n")
-        if line.strip():
-            yield number, line
-        else:
-            tally.skip(SkipReason.BLANK_LINE)
+        if (text := record_of_line(number, line, tally)) is not None:
+            yield number, text
+        while len(line) > LINE_LIMIT and not line.endswith(b"\n"):
+            line = stream.readline(LINE_LIMIT + 2)
+
+
+def record_of_line(number: int, line: bytes, tally: Tally) -> bytes | None:
+    """Count a line, of a very long one the beginning, and return it without its end; null if it can be no record."""
+    tally.read += 1
+    line = line.rstrip(b"\r\n")
+    if len(line) > LINE_LIMIT:
+        tally.reject(number, RejectReason.LINE_TOO_LONG, f"longer than {LINE_LIMIT} bytes", line)
+    elif line.strip():
+        return line
+    else:
+        tally.skip(SkipReason.BLANK_LINE)
+    return None

@@ -1,15 +1,14 @@
 """Flows as the Whisker backend answers: objects, lists, and streams of events."""
 
-import io
 import json
 from datetime import UTC, datetime
 
 import pytest
 from readers.log_support import CONTEXT, one, read_bytes, rejected
 
-from vzflow.readers.base import LINE_LIMIT, Tally
+from vzflow.readers.base import LINE_LIMIT
 from vzflow.readers.calico import read, recognises
-from vzflow.readers.calico.lists import ListLines
+from vzflow.readers.sniff import sniff
 
 #: A flow in which no field is zero, told at the source.
 FLOW = {
@@ -158,7 +157,7 @@ def test_list_is_a_flow_an_element(text):
     rows, tally = read_bytes(read, text.encode())
     assert [(row["record"], row["responder_port"]) for row in rows] == [(1, 8080), (2, 9090)]
     assert (tally.read, tally.rejected) == (2, 0)
-    assert recognises(text.encode())
+    assert sniff(text.encode(), "x").name == "calico"
 
 
 def test_lists_one_after_another_are_read_on():
@@ -224,36 +223,3 @@ def test_element_too_long_is_one_reject():
     rows, tally = read_bytes(read, f"{META}[{huge},{json.dumps(OTHER)}]}}\n".encode())
     assert [row["responder_port"] for row in rows] == [9090]
     assert tally.rejected_by_reason() == {"line_too_long": 1}
-
-
-def test_list_is_read_in_pieces():
-    """The answer of a large cluster is one line of any length: only a piece of it is ever held."""
-    element = json.dumps(FLOW).encode() + b","
-
-    class Endless(io.RawIOBase):
-        begun = False
-
-        def readline(self, limit=-1):
-            if self.begun:
-                return element * (limit // len(element))
-            self.begun = True
-            return META.encode() + b"["
-
-    elements = ListLines(Endless())
-    assert [json.loads(elements.readline()) for _ in range(3)] == [FLOW] * 3
-
-
-@pytest.mark.parametrize("size", range(1, 40))
-def test_pieces_may_end_anywhere(size):
-    """Where a piece ends, in a string or between a backslash and what it escapes, changes nothing."""
-    odd = FLOW | {"source_labels": 'a=\\\\" | b=\\"}'}
-    text = f"{META}[{json.dumps(odd)},{json.dumps(OTHER)}]}}\n".encode()
-
-    class Pieces(io.BytesIO):
-        def readline(self, limit=-1):
-            return super().readline(size if self.tell() else len(META) + 2)
-
-    tally = Tally()
-    rows = [row for batch in read(Pieces(text), CONTEXT, tally) for row in batch.to_pylist()]
-    assert [row["responder_port"] for row in rows] == [8080, 9090]
-    assert (tally.in_flows, tally.rejected) == (2, 0)

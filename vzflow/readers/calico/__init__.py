@@ -3,7 +3,7 @@ Everything in which Calico writes down flows and packets, told apart line by lin
 
 - `flow_json`: Enterprise and Cloud JSON, also with Elasticsearch's `_source` around it.
 - `columns`: the space-delimited form of the same.
-- `goldmane`, `whisker`: what open-source Calico pushes and answers: one object a line, a list (`lists`) or events.
+- `goldmane`, `whisker`: what open-source Calico pushes and answers: objects or events, one a line.
 - `felix_syslog`, `kernel`, `ebpf_trace`: lines of system logs and of the trace pipe.
 
 A line of a system log that tells of no packet is skipped by name; any other line that is of no shape is a reject.
@@ -11,10 +11,9 @@ A line of a system log that tells of no packet is skipped by name; any other lin
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
@@ -22,7 +21,6 @@ from vzflow.flow.terms import RejectReason, SkipReason
 from vzflow.readers.base import Context, Tally
 from vzflow.readers.calico import columns, ebpf_trace, felix_syslog, flow_json, goldmane, kernel, whisker
 from vzflow.readers.calico.fields import Record
-from vzflow.readers.calico.lists import ListLines
 from vzflow.readers.calico.message import Message, message_of
 from vzflow.readers.log_lines import Unusable, flows_of_lines, json_object
 
@@ -33,7 +31,7 @@ _DATED = re.compile(r"\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d")
 def recognises(head: bytes) -> bool:
     """Return whether a line of *head* is of one of these shapes beyond doubt, or the beginning of a record, cut off."""
     last = head[head.rfind(b"\n") + 1 :]
-    return any(_is_sure(line) for line in iter(ListLines(io.BytesIO(head)).readline, b"")) or (
+    return any(_is_sure(line) for line in head.split(b"\n")) or (
         last.startswith(b"{") and all(f'"{mark}"'.encode() in last for mark in flow_json.MARKS)
     )
 
@@ -47,7 +45,7 @@ def read(stream: BinaryIO, context: Context, tally: Tally) -> Iterator[pa.Record
         context: Its `reporter_name`, if given, wins over the host that a record names.
         tally: `record` counts lines; of a list, elements.
     """
-    return flows_of_lines(cast(BinaryIO, ListLines(stream)), context, tally, parse)
+    return flows_of_lines(stream, context, tally, parse, flow_json.PLAN)
 
 
 def parse(line: bytes) -> dict[str, Any] | SkipReason:
