@@ -32,8 +32,10 @@ def test_exactly_one_format_recognises_an_input(head):
 
 @pytest.mark.parametrize(
     "name",
-    ["calico-enterprise-flows.jsonl", "istio-text-1.9plus-http.log", "istio-text-1.9plus-tcp.log",
-     "istio-text-1.9plus-failures.log", "istio-json-1.9plus.jsonl", "istio-json-1.3-allstrings.jsonl"],
+    ["calico-enterprise-flows.jsonl", "calico-enterprise-flows-space-delimited.log", "calico-felix-syslog-deny.log",
+     "calico-log-action-kernel.log", "calico-ebpf-trace.log", "istio-text-1.9plus-http.log",
+     "istio-text-1.9plus-tcp.log", "istio-text-1.9plus-failures.log", "istio-json-1.9plus.jsonl",
+     "istio-json-1.3-allstrings.jsonl"],
 )  # fmt: skip
 def test_shared_samples_are_named(name):
     """Published logs, by content."""

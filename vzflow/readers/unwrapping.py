@@ -169,7 +169,8 @@ class Unwrapper:
             inner = self._inside(peeled, pods)
             if peeled.sure or isinstance(inner[0], dict):
                 return inner
-            if isinstance(inner[0], Unusable):  # what is wrong is said best where it is
+            # What is wrong is said best where it is, if it is a record at all.
+            if isinstance(inner[0], Unusable) and (_is_damage(inner[0], peeled.text) or _is_nothing(outcome)):
                 best = inner
         return best
 
@@ -203,6 +204,16 @@ class Unwrapper:
             return held
         self._held[stream] = held
         return None
+
+
+def _is_nothing(outcome: Outcome) -> bool:
+    """Whether the format knows nothing of the record."""
+    return isinstance(outcome, Unusable) and outcome.reason is RejectReason.NOT_JSON
+
+
+def _is_damage(outcome: Unusable, text: bytes) -> bool:
+    """Whether the format knows *text* for a record of its own, or would if it were whole."""
+    return not _is_nothing(outcome) or text.lstrip().startswith(b"{")
 
 
 def _one(pods: Pods) -> str | None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from readers.log_support import CONTEXT, one, read_bytes, rejected, sample
+from readers.log_support import CONTEXT, one, read_bytes, rejected
 
 from vzflow.readers.base import Context, Tally
 from vzflow.readers.calico import read, recognises
@@ -425,36 +425,6 @@ def test_reading_streams():
 
     batch = next(read(Endless(), CONTEXT, Tally()))
     assert batch.num_rows > 0
-
-
-def test_shared_sample_yields_a_flow_for_every_record():
-    """Seven published records: three aggregation levels, three reporters, both actions."""
-    rows, tally = read_bytes(read, sample("calico-enterprise-flows.jsonl"))
-    assert (tally.read, len(rows)) == (7, 7)
-    assert [r["reporter"] for r in rows] == [
-        *["responder"] * 2,
-        "initiator",
-        "responder",
-        "initiator",
-        "responder",
-        "proxy",
-    ]
-    assert [r["action"] for r in rows].count("denied") == 2
-    whole, aggregated, allowed, denied, paired, five_parts, forwarded = rows
-    assert (whole["initiator_ip"], whole["initiator_port"]) == ("192.168.47.9", 42106)
-    assert (whole["bytes_sent"], whole["bytes_received"], whole["connections"]) == (388, 1113, 1)
-    assert json.loads(whole["policies"])[1].startswith("1|default|policy-demo/default.access-nginx")
-    assert aggregated["initiator_named_name_prefix"] == "access-6b687c8dcb-"
-    assert (aggregated["initiator_ip"], aggregated["initiator_named_name"]) == (None, None)
-    assert allowed["bytes_sent"] == denied["bytes_sent"] == 3120
-    assert (paired["bytes_sent"], paired["bytes_received"]) == (18236, 52311)
-    assert json.loads(five_parts["policies"])[0].startswith("0|security")
-    assert (forwarded["initiator_named_kind"], forwarded["first_seen"]) == ("public_network", None)
-
-
-def test_shared_sample_is_recognised():
-    """By its content."""
-    assert recognises(sample("calico-enterprise-flows.jsonl"))
 
 
 ODD_VALUES = (

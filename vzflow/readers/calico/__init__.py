@@ -55,7 +55,7 @@ def parse(line: bytes) -> dict[str, Any] | SkipReason:
     Raises:
         Unusable: It is a damaged record, or nothing of Calico's.
     """
-    if line.lstrip(b" \t")[:1] in (b"{", b"["):
+    if line.lstrip(b" \t").startswith(b"{"):
         return _flow_of_object(line)
     try:
         text = line.decode()

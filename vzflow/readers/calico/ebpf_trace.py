@@ -61,7 +61,7 @@ def flow_of(text: str) -> dict[str, Any]:
     protocol = protocol_of(fields, "proto")
     ports = {name: number_in(fields, name) for name in ("sport", "dport")}
     portless = protocol in WITHOUT_PORTS
-    request = portless and (ports["dport"] or 0) & 0xFF == _REQUESTS[protocol or ""]
+    request = portless and ports["dport"] == _REQUESTS[protocol or ""]
     return {
         **SAID_BY_ALL,
         "reporter": _reporter(told["interface"], told["hook"]),

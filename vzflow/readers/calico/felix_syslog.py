@@ -19,7 +19,8 @@ from vzflow.readers.log_lines import Unusable, invalid, missing
 
 _PAIR = re.compile(r'(?:^| )([A-Za-z]{1,30})=(?:"([^"]*)"|([^\s"]+))(?= |$)')
 
-_NEEDED = ("action", "srcIP", "dstIP", "proto", "ruleDir")
+#: The last of them stands last but one in a line, so a line that was cut lacks it.
+_NEEDED = ("action", "srcIP", "dstIP", "proto", "ruleDir", "trafficDir")
 
 _ACTIONS = {"allow": Action.ALLOWED, "deny": Action.DENIED}
 

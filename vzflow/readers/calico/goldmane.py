@@ -54,9 +54,7 @@ def record_of(flow: Record) -> dict[str, Any]:
     key = flow["Key"]
     if "proto" not in key:
         raise missing("proto")
-    policies = key.get("policies") or {}
-    if not isinstance(policies, dict):
-        raise invalid("policies", policies)
+    policies = trace_of(key)
     return {
         "start_time": flow.get("start_time"),
         "end_time": flow.get("end_time"),
@@ -72,6 +70,16 @@ def record_of(flow: Record) -> dict[str, Any]:
         **{name: flow.get(name, 0) for name in _NUMBERS},
         "policies": {"enforced_policies": strings_of_hits(policies.get("enforced_policies"), "enforced_policies")},
     }
+
+
+def trace_of(record: Record) -> Record:
+    """Return the policy trace of a record; there may be none."""
+    policies = record.get("policies")
+    if policies is None:
+        return {}
+    if not isinstance(policies, dict):
+        raise invalid("policies", policies)
+    return policies
 
 
 def one_of(words: Words, record: Record, name: str) -> str:

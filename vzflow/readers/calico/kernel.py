@@ -34,15 +34,23 @@ _WORKLOADS = ("cali", "eni", "azv", "tap")
 
 _FLAGS = frozenset(("CWR", "ECE", "URG", "ACK", "PSH", "RST", "SYN", "FIN"))
 
+#: What stands behind the ports and is always there, so that a line that was cut lacks it.
+_LAST = {"tcp": "URGP", "udp": "LEN"}
+
 #: Echo requests: RFC 792, RFC 4443.
 _REQUESTS = {"icmp": 8, "icmpv6": 128}
 
 
 def looks_like(message: Message) -> bool:
-    """Whether it is the kernel's line of a packet, with a prefix as felix writes them, or what is left of one."""
-    return message.program in (None, "kernel") and (
-        message.text.startswith(_OWN_PREFIXES) or _LINE.match(message.text) is not None
-    )
+    """
+    Whether it is the kernel's line of a packet, with a prefix as felix writes them, or what is left of one.
+
+    A prefix that holds the kernel's own header is none: something else stands before that, which is taken off first.
+    """
+    if message.program not in (None, "kernel"):
+        return False
+    line = _LINE.match(message.text)
+    return message.text.startswith(_OWN_PREFIXES) or (line is not None and "kernel: " not in line["prefix"])
 
 
 def is_surely_calicos(message: Message) -> bool:
@@ -119,6 +127,8 @@ def _ports(
     packet: dict[str, str], above: dict[str, str], protocol: str, fragment: bool
 ) -> tuple[int | None, int | None]:
     if "SPT" in above and "DPT" in above:
+        if protocol in _LAST and _LAST[protocol] not in above:
+            raise missing(_LAST[protocol])
         numbers = {name: number_in(above, name) for name in ("SPT", "DPT")}
         return port_of(numbers, "SPT"), port_of(numbers, "DPT")
     if protocol not in ("tcp", "udp", *WITHOUT_PORTS):

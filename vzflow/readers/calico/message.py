@@ -53,7 +53,6 @@ def message_of(line: str) -> Message:
     uptime = _UPTIME.match(rest)
     if uptime:
         rest = rest[uptime.end() :]
-        program = program or "kernel"
     if program is None and rest.startswith("kernel: "):
         rest, program = rest.removeprefix("kernel: "), "kernel"
     return Message(time, host, program, header is not None or uptime is not None, rest)

@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from vzflow.readers.calico.fields import Record
-from vzflow.readers.calico.goldmane import ACTIONS, REPORTERS, one_of
+from vzflow.readers.calico.goldmane import ACTIONS, REPORTERS, one_of, trace_of
 from vzflow.readers.calico.policies import strings_of_hits
 from vzflow.readers.log_lines import invalid
 
@@ -43,9 +43,7 @@ def record_of(flow: Record) -> dict[str, Any]:
     Raises:
         Unusable: A field holds what no such field can hold.
     """
-    policies = flow["policies"] or {}
-    if not isinstance(policies, dict):
-        raise invalid("policies", policies)
+    policies = trace_of(flow)
     return {
         "start_time": _seconds(flow, "start_time"),
         "end_time": _seconds(flow, "end_time"),
