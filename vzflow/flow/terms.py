@@ -279,6 +279,7 @@ class SkipReason(Closed):
     PARTIAL_LINE = "partial_line", "A further piece of a line that the container runtime cut into pieces."
     TOOL_MESSAGE = "tool_message", "What the program that fetched the log (kubectl, stern) says of itself."
     NOT_A_FLOW = "not_a_flow", "A line of a system log or event stream that tells of no flow."
+    OTHER_PROGRAM = "other_program", "A line in Calico's or the kernel's words that another program wrote: no evidence."
     STREAM_ERROR = "stream_error", "An error message in an event stream: flows may be missing after it."
     NOT_A_PACKET = "not_a_packet", "A block of a capture file that holds no packet."
 

@@ -162,6 +162,8 @@ class Unwrapper:
                 return Unusable(RejectReason.COLUMNS_AMBIGUOUS, "more than one line"), pods
             beside = pod_beside(line, level)
             return outcome, pods if beside is None else (*pods, beside)
+        if outcome is SkipReason.OTHER_PROGRAM:  # without its header it would look like what it imitates
+            return outcome, pods
         if level == Level.FILE and is_tool_message(line):
             return SkipReason.TOOL_MESSAGE, pods
         best: tuple[Outcome | None, Pods] = outcome, pods

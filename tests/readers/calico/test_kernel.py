@@ -192,6 +192,13 @@ def test_time_with_year_and_offset_is_utc(stamp):
     assert row["first_seen"] == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
+def test_syslog_of_rfc_5424_has_a_certain_time():
+    """With structured data or without."""
+    for data in ("-", '[timeQuality tzKnown="1"]'):
+        row = one(read, f"<4>1 2026-01-02T03:04:05Z node-1 kernel - - {data} [ 1.2] calico-packet: {SYN}")
+        assert (row["first_seen"], row["reporter_name"]) == (datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), "node-1")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
@@ -225,17 +232,31 @@ def test_line_cut_short_is_a_reject():
     [
         "2026-01-02T03:04:05Z node-1 kernel: [ 12.3] eth0: link becomes ready",
         "Jan  2 03:04:05 node-1 sshd[12]: Accepted publickey for a from 192.0.2.1 port 22",
-        f"Jan  2 03:04:05 node-1 user: calico-packet: {SYN}",
         f"Jan  2 03:04:05 node-1 kernel: [UFW BLOCK] {SYN}",
         "[ 1156.246182] device cali1 entered promiscuous mode",
         "2026-01-02 03:04:05.678 [INFO][64] felix/int_dataplane.go 1828: Received interface update",
     ],
 )
 def test_other_lines_of_the_log_are_skipped_by_name(other):
-    """A system log holds everybody's lines; whoever may write there can imitate the kernel's, but not as the kernel."""
+    """A system log holds everybody's lines."""
     rows, tally = read_bytes(read, f"{LINE}\n{other}\n{LINE}\n".encode())
     assert [row["record"] for row in rows] == [1, 3]
     assert {reason.value: count for reason, count in tally.skipped.items()} == {"not_a_flow": 1}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Jan  2 03:04:05 node-1 user: ", "Jan  2 03:04:05 node-1 user[77]: [ 1156.246182] ",
+        "2026-01-02T03:04:05Z node-1 user: kernel: ", "<13>1 2026-01-02T03:04:05Z node-1 user - - - ",
+        "<13>Jan  2 03:04:05 node-1 user: ", "Jan  2 03:04:05 node-1 calico-felix[1]: ",
+    ],
+)  # fmt: skip
+def test_what_another_program_writes_in_the_kernels_words_is_no_packet(header):
+    """Whoever may write to the log can imitate the kernel's lines, but not as the kernel."""
+    rows, tally = read_bytes(read, f"{header}calico-packet: {SYN}\n".encode())
+    assert rows == []
+    assert {reason.value: count for reason, count in tally.skipped.items()} == {"other_program": 1}
 
 
 def test_is_recognised_past_other_lines():

@@ -93,6 +93,9 @@ def _flow_of_message(message: Message, line: str) -> dict[str, Any] | SkipReason
         return kernel.flow_of(message)
     if felix_syslog.looks_like(message):
         return felix_syslog.flow_of(message)
+    bare = message_of(message.text)
+    if message.program is not None and (kernel.looks_like(bare) or felix_syslog.looks_like(bare)):
+        return SkipReason.OTHER_PROGRAM
     if message.stamped or _DATED.match(line):
         return SkipReason.NOT_A_FLOW
     raise Unusable(RejectReason.NOT_JSON, "neither JSON nor a line in which Calico tells of a flow")

@@ -18,6 +18,9 @@ _SYSLOG = re.compile(
     [ ](?P<host>\S+)[ ](?P<program>[^\s:\[\]]+)(?:\[\d+\])?:[ ]*""",
     re.VERBOSE,
 )
+_RFC_5424 = re.compile(
+    r"<\d{1,3}>1 (?P<time>\S+) (?P<host>\S+) (?P<program>\S+) \S+ \S+ (?:-|(?:\[[^\]]*\])+) ?\ufeff?"
+)
 #: The kernel's clock, or what `dmesg -T` makes of it.
 _UPTIME = re.compile(r"(?:<\d{1,3}>)?\[(?: *\d+\.\d+|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4})\] *")
 
@@ -46,9 +49,10 @@ class Message:
 
 def message_of(line: str) -> Message:
     """Return the parts of *line*; without a header all of it is text."""
-    header = _SYSLOG.match(line)
+    header = _SYSLOG.match(line) or _RFC_5424.match(line)
     time = _time(header["time"]) if header else None
     host, program = (header["host"], header["program"]) if header else (None, None)
+    host = None if host == "-" else host
     rest = line[header.end() :] if header else line
     uptime = _UPTIME.match(rest)
     if uptime:
