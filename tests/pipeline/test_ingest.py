@@ -19,6 +19,7 @@ from pipeline.pipeline_support import (
     SAMPLE_INPUTS,
     SMALL_SNAPSHOT,
     SNAPSHOT,
+    ZEEK_HEADER,
     by_segment,
     calico_line,
     capture,
@@ -30,6 +31,7 @@ from pipeline.pipeline_support import (
     receipts,
     recorded,
     stored,
+    zeek_rows,
 )
 from readers.packet_support import BEGIN, ethernet, ipv4, pcap_file, tcp, udp
 
@@ -249,6 +251,19 @@ def test_log_that_grew_and_was_rotated_and_gzipped_gives_every_line_once(store, 
     assert fates(result) == ["stored", "continued"]
     assert recorded(store) == once(envoy_log(0, 1600))
     assert fates(stored([tmp_path / "a.log", tmp_path / "a.log.1.gz"], store)) == ["unchanged", "unchanged"]
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_log_whose_first_lines_say_how_the_others_are_written_goes_on_without_them(store, tmp_path, once, pack):
+    """What is new in a Zeek log has no header; the log's beginning has it."""
+    log = put(tmp_path / "conn.log", ZEEK_HEADER + zeek_rows(0, 3))
+    stored([log], store)
+    put(log, pack(ZEEK_HEADER + zeek_rows(0, 3000)))
+    stored([log], store)
+    put(log, pack(ZEEK_HEADER + zeek_rows(0, 3010)))
+    result = stored([log], store).inputs[0]
+    assert (result.fate, result.records, result.rejected) == ("continued", 10, 0)
+    assert recorded(store) == once(ZEEK_HEADER + zeek_rows(0, 3010))
 
 
 def test_older_copy_of_a_log_adds_nothing(store, tmp_path, once):
