@@ -10,7 +10,7 @@ WITH member AS (
     coalesce(f.last_seen, f.first_seen) AS last_seen, f.cluster, f.protocol, f.outcome,
     f.initiator_kind, f.initiator_namespace, f.initiator_workload, f.initiator_component, f.initiator_ip,
     f.responder_kind, f.responder_namespace, f.responder_workload, f.responder_component, f.responder_ip,
-    f.target_port, coalesce(f.connections, 1) AS connections,
+    f.target_port, greatest(coalesce(f.connections, 1), 1) AS connections,
     CASE WHEN f.bytes_sent IS NOT NULL OR f.bytes_received IS NOT NULL
          THEN coalesce(f.bytes_sent, 0) + coalesce(f.bytes_received, 0) END AS bytes,
     f.transport, f.transport_basis, f.transport_grade,

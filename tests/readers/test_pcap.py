@@ -31,6 +31,7 @@ from readers.packet_support import (
     udp,
 )
 
+from vzflow.flow.batch import checked
 from vzflow.flow.errors import UnreadableInput
 from vzflow.flow.schema import FLOW_SCHEMA
 from vzflow.readers import pcap
@@ -46,7 +47,7 @@ NG = section() + interface() + b"".join(enhanced(time, data) for time, data in T
 def test_a_capture_becomes_batches_of_the_flow_schema():
     """The reader's contract with the store."""
     (batch,) = pcap.read(io.BytesIO(PLAIN), CONTEXT, Tally())
-    assert batch.schema.equals(FLOW_SCHEMA)
+    assert checked(batch).cast(FLOW_SCHEMA).schema.equals(FLOW_SCHEMA)
     (row,) = batch.to_pylist()
     assert (row["segment"], row["cluster"], row["source"], row["reporter"], row["action"], row["duplicates"]) == (
         CONTEXT.segment, "here", "pcap", "tap", "unknown", 0)  # fmt: skip

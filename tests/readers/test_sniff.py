@@ -54,7 +54,7 @@ def test_exactly_one_format_recognises_an_input(head):
     "name",
     ["calico-enterprise-flows.jsonl", "istio-text-1.9plus-http.log", "istio-text-1.9plus-tcp.log",
      "istio-text-1.9plus-failures.log", "istio-json-1.9plus.jsonl", "istio-json-1.3-allstrings.jsonl",
-     "ztunnel-text-kiali.log", "ztunnel-errors-and-eras.log"],
+     "ztunnel-text-kiali.log", "ztunnel-errors-and-eras.log", "ztunnel-cri.log"],
 )  # fmt: skip
 def test_shared_samples_are_named(name):
     """Published logs, by content."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vzflow.flow.schema import FLOW_SCHEMA, RECORDED
+from vzflow.flow.schema import FLOW_SCHEMA, NUMBERED, RECORDED, TEXT
 
 #: Rows per batch: large enough to amortise Arrow's overhead, small enough to stay in cache.
 BATCH_ROWS = 65_536
@@ -51,9 +53,42 @@ def _batch(rows: list[Row]) -> pa.RecordBatch:
     return checked(made)
 
 
+def batch_of_columns(columns: Mapping[str, pa.Array], count: int) -> pa.RecordBatch:
+    """
+    Return *count* rows as a checked batch: columns in the types of FLOW_SCHEMA, text also NUMBERED; others are null.
+
+    Raises:
+        BadBatch: As `checked`.
+    """
+    unknown = columns.keys() - set(FLOW_SCHEMA.names)
+    if unknown:
+        raise BadBatch(f"no such column: {', '.join(sorted(unknown))}")
+    arrays = [columns[f.name] if f.name in columns else pa.nulls(count, f.type) for f in FLOW_SCHEMA]
+    fields = [field.with_type(array.type) for field, array in zip(FLOW_SCHEMA, arrays, strict=True)]
+    return checked(pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields)))
+
+
+def numbered(texts: Sequence[str | None], codes: npt.NDArray[Any]) -> pa.DictionaryArray:
+    """
+    Return a NUMBERED column: of each row the text that its code is the place of in *texts*.
+
+    Args:
+        texts: May repeat; those that are null are no text.
+        codes: A whole number for each row.
+    """
+    numbers: dict[str, int] = {}
+    number = np.array([-1 if text is None else numbers.setdefault(text, len(numbers)) for text in texts], np.int32)
+    of_rows = number[codes]
+    none = of_rows < 0
+    indices = pa.array(of_rows, mask=none if none.any() else None)
+    return pa.DictionaryArray.from_arrays(indices, pa.array(list(numbers), TEXT))
+
+
 def checked(batch: pa.RecordBatch) -> pa.RecordBatch:
     """
     Return *batch* if it is in FLOW_SCHEMA, has no null where none may be and no value outside a closed list.
+
+    A column of text may be NUMBERED.
 
     Arrow accepts nulls in a non-nullable field and the Parquet writer refuses them later, so they are looked for here.
 
@@ -64,15 +99,14 @@ def checked(batch: pa.RecordBatch) -> pa.RecordBatch:
         raise BadBatch("columns are not those of FLOW_SCHEMA, in its order")
     for column in RECORDED:
         array = batch.column(column.name)
-        if array.type != column.type:
+        if array.type != column.type and not (column.type == TEXT and array.type == NUMBERED):
             raise BadBatch(f"{column.name} is {array.type}, not {column.type}")
         if array.null_count and not column.nullable:
             raise BadBatch(f"{column.name} is null in {array.null_count} rows")
         if column.values is not None:
             allowed = pa.array([v.value for v in column.values], column.type)
-            odd = pc.unique(array).filter(
-                pc.invert(pc.is_in(pc.unique(array), pa.concat_arrays([allowed, pa.nulls(1, column.type)])))
-            )
+            found = array.dictionary if array.type == NUMBERED else pc.unique(array)
+            odd = found.filter(pc.invert(pc.is_in(found, pa.concat_arrays([allowed, pa.nulls(1, column.type)]))))
             if len(odd):
                 raise BadBatch(f"{column.name} holds {odd[0].as_py()!r}, which is not one of its values")
     return batch

@@ -20,6 +20,8 @@ TEXT = pa.string()
 COUNT = pa.int64()
 PORT = pa.int32()
 FLAG = pa.bool_()
+#: Text as a number for each row and one copy of each text: how a batch may hold any column of TEXT.
+NUMBERED = pa.dictionary(pa.int32(), TEXT)
 
 Stage = Literal["recorded", "resolved", "verdict", "receipt", "reject"]
 
@@ -57,7 +59,7 @@ def _recorded() -> list[Column]:
         return [
             Column(f"{side}_named_namespace", TEXT, f"Namespace the record gives for the {side}.", unnamed),
             Column(f"{side}_named_name", TEXT, f"Full name the record gives for the {side}.", unnamed),
-            Column(f"{side}_named_name_prefix", TEXT, f"Common beginning of the {side}'s names.", "not aggregated"),
+            Column(f"{side}_named_name_prefix", TEXT, f"What aggregation leaves of the {side}'s name.", unnamed),
             Column(f"{side}_named_kind", TEXT, f"What the record calls the {side}.", unnamed, values=terms.NamedKind),
             Column(f"{side}_named_labels", TEXT, f"Labels the record gives for the {side}, a JSON object.", unnamed),
             Column(f"{side}_named_service", TEXT, f"Service (namespace/name) recorded for the {side}.", unnamed),

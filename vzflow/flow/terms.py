@@ -27,7 +27,7 @@ class Closed(StrEnum):
 
 class Source(Closed):
     PCAP = "pcap", "Packets from a capture file."
-    CALICO = "calico", "A Calico flow log record."
+    CALICO = "calico", "A Calico flow log record, or a line in which Calico tells of one packet."
     ENVOY = "envoy", "An Envoy access log line."
     ZTUNNEL = "ztunnel", "An access log line of ztunnel, the node proxy of Istio's ambient mode."
     HUBBLE = "hubble", "A Hubble event of Cilium: one packet or one message, and where it was seen."
@@ -273,6 +273,7 @@ class RejectReason(Closed):
     FIELD_MISSING = "field_missing", "A field that every record has is missing."
     FIELD_INVALID = "field_invalid", "A field holds a value of the wrong kind."
     COLUMNS_AMBIGUOUS = "columns_ambiguous", "The line's columns cannot be told apart with certainty."
+    TRUNCATED = "truncated", "The line was cut on its way: by a packet size, or its last piece is missing."
 
 
 class SkipReason(Closed):
@@ -280,6 +281,10 @@ class SkipReason(Closed):
     NOT_IP = "not_ip", "A packet of another network protocol."
     BLANK_LINE = "blank_line", "An empty line."
     NOT_ACCESS_LOG = "not_access_log", "A line of a container log that is not an access log line."
+    PARTIAL_LINE = "partial_line", "A further piece of a line that the container runtime cut into pieces."
+    TOOL_MESSAGE = "tool_message", "What the program that fetched the log (kubectl, stern) says of itself."
+    NOT_A_FLOW = "not_a_flow", "A line of a system log or event stream that tells of no flow."
+    STREAM_ERROR = "stream_error", "An error message in an event stream: flows may be missing after it."
     NOT_A_PACKET = "not_a_packet", "A block of a capture file that holds no packet."
     CONNECTION_OPENED = "connection_opened", "ztunnel's debug line at a connection's begin; another tells how it ended."
     LOST_EVENTS = "lost_events", "Hubble's word that events were lost; its count of them is not added up."

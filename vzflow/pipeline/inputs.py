@@ -1,9 +1,10 @@
 """
 Inputs -> segments: what an input is, which part of it is new, and the id of that part.
 
-A capture is one segment, whose id is known once it was read. A log is a stream that may grow and rotate: it is
-recognised by its first bytes and by the bytes before the end of the last range, and what follows that end, up to the
-last whole line, is the next segment.
+A capture is one segment, whose id is known once it was read; so is a log of JSON documents. Any other log is a stream
+that may grow and rotate: it is recognised by its first bytes and by the bytes before the end of the last range, and
+what follows that end, up to the last whole line, is the next segment. A line that a container runtime has cut into
+pieces is whole with its last piece.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import io
 import json
 import os
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +23,9 @@ from blake3 import blake3
 
 from vzflow.flow.errors import Place, UnreadableInput
 from vzflow.pipeline.unpacked import DAMAGE, PIECE, Opened, Plain
-from vzflow.readers.sniff import Format, sniff
+from vzflow.readers.base import LINE_LIMIT
+from vzflow.readers.sniff import Format, is_stream, sniff
+from vzflow.readers.wrappings import begin_of_unfinished
 
 #: Bytes at the beginning, and before the end of a range, by which a stream is recognised.
 MARK = 1 << 16
@@ -163,7 +167,7 @@ def begins(opened: Opened, how: How) -> str:
         UnreadableInput: The beginning is of no known format.
     """
     head = opened.head
-    if format_of(opened, how).is_log:
+    if is_stream(format_of(opened, how), head):
         head = head[: head.find(b"\n") + 1] or head
     return blake3(head).hexdigest()
 
@@ -198,7 +202,7 @@ def find_segment(
         UnreadableInput: Its beginning is of no known format.
     """
     form, head, plain = format_of(opened, how), opened.head, opened.plain
-    if not form.is_log:
+    if not is_stream(form, head):
         part = Part(plain, on_read=on_read)
         part.drain()
         return capture_segment(opened.name, form, how, part, receipts)
@@ -210,6 +214,7 @@ def find_segment(
         scan.take(chunk)
         if on_read is not None:
             on_read()
+    scan.leave_unfinished()
     common = _common(opened.name, form, how, scan.size)
     shared = [r for r in begun if scan.tail(r["offset_to"], r["tail_bytes"]) == r["tail_digest"]]
     older = _older_copy(marks, scan, receipts)
@@ -342,6 +347,10 @@ def _read_otherwise(same: Iterable[dict[str, Any]], interpretation: str) -> tupl
     return tuple(sorted({r["segment"] for r in same if r["interpretation"] != interpretation}))
 
 
+#: Bytes from the end that are kept: a line in pieces may begin so far before it, and the mark before that.
+_RECENT = 2 * LINE_LIMIT + MARK
+
+
 class _Scan:
     """
     One pass over an input: its size and digest, its last whole line, the bytes before the known ends, and marks.
@@ -360,7 +369,8 @@ class _Scan:
         self._own: list[int] = []
         self._known = sorted(known)
         self._tails: dict[tuple[int, int], bytearray] = {end: bytearray() for end in ends}
-        self._recent = b""
+        #: What was taken last, piece by piece: where it began, and the state of `whole` then.
+        self._recent: deque[tuple[int, blake3, bytes]] = deque()
         self._line_tail = b""
 
     def take(self, chunk: bytes) -> None:
@@ -372,6 +382,9 @@ class _Scan:
         own = self._line_ends(chunk, begin)
         known = self._known[bisect_right(self._known, begin) : bisect_right(self._known, after)]
         cut = chunk.rfind(b"\n") + 1
+        self._recent.append((begin, self.whole.copy(), chunk))
+        while len(self._recent) > 1 and after - self._recent[1][0] >= _RECENT:
+            self._recent.popleft()
         done = 0
         for place in sorted({*own, *known, *([begin + cut] if cut else [])}):
             self.whole.update(chunk[done : place - begin])
@@ -383,9 +396,22 @@ class _Scan:
         self._own += own
         if cut:
             self.last_line = begin + cut
-            self._line_tail = (self._recent + chunk[:cut])[-MARK:]
-        self._recent = (self._recent + chunk)[-MARK:]
+            self._line_tail = self._before(self.last_line, MARK)
         self.size = after
+
+    def leave_unfinished(self) -> None:
+        """Let the last line end before the pieces of one whose last piece has not come yet."""
+        text = self._before(self.last_line, 2 * LINE_LIMIT)
+        if len(text) < self.last_line:
+            text = text[text.find(b"\n") + 1 :]
+        begin = begin_of_unfinished(text)
+        if begin is None:
+            return
+        self.last_line = end = self.last_line - len(text) + begin
+        at, state, chunk = next(piece for piece in reversed(self._recent) if piece[0] <= end)
+        state.update(chunk[: end - at])
+        self.lines, self.marks[end] = state, _short(state)
+        self._line_tail = self._before(end, MARK)
 
     def _line_ends(self, chunk: bytes, begin: int) -> list[int]:
         found: list[int] = []
@@ -407,6 +433,10 @@ class _Scan:
     def line_tail(self, size: int) -> str:
         """Return the digest of the *size* bytes before the end of the last whole line."""
         return blake3(self._line_tail[-size:] if size else b"").hexdigest()
+
+    def _before(self, end: int, size: int) -> bytes:
+        """Return up to *size* bytes before *end* of what was taken last."""
+        return b"".join(c[max(end - size - begin, 0) : max(end - begin, 0)] for begin, _, c in self._recent)
 
 
 def _digest(opened: Opened, begin: int, end: int) -> str:

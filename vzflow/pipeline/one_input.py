@@ -30,7 +30,7 @@ from vzflow.pipeline.inputs import (
 )
 from vzflow.pipeline.unpacked import DAMAGE, Opened, open_input, readable
 from vzflow.readers.base import Context, Tally
-from vzflow.readers.sniff import Format
+from vzflow.readers.sniff import Format, is_stream
 from vzflow.store.lake import Lake, Unit
 
 #: What became of an input: stored; its log has grown and the new part was stored; known already; known under another
@@ -157,11 +157,12 @@ class _Watch:
 
 def _read(opened: Opened, lake: Lake, how: How, progress: Progress | None) -> InputResult:
     form, tally = format_of(opened, how), Tally()
+    stream = is_stream(form, opened.head)
     watch = None if progress is None else _Watch(opened, form, tally, progress)
     looking, reading = (None, None) if watch is None else (watch.looking, watch.reading)
     receipts = lake.receipts().to_pylist()
     try:
-        if form.is_log:
+        if stream:
             damaged = opened.size is None and opened.keep(lake.root)
             found = find_segment(opened, how, receipts, looking, damaged=damaged)
             if found.empty:
@@ -169,8 +170,8 @@ def _read(opened: Opened, lake: Lake, how: How, progress: Progress | None) -> In
             if found.known:
                 return _known(found, lake, receipts)
             part = range_of(opened, found, reading)
-            whole = partial(check_range, part, found)
-            return _store(opened.name, form, how, part, whole, tally, lake, receipts, found.before)
+            finish = partial(check_range, part, found)
+            return _store(opened.name, form, how, part, finish, tally, lake, receipts, stream=True, before=found.before)
         if looks_known(opened, receipts):
             found = find_segment(opened, how, receipts, looking)
             if found.known:
@@ -178,7 +179,7 @@ def _read(opened: Opened, lake: Lake, how: How, progress: Progress | None) -> In
             opened.rewind()
         part = Part(opened.plain, on_read=reading)
         whole = partial(capture_segment, opened.name, form, how, part, receipts)
-        return _store(opened.name, form, how, part, whole, tally, lake, receipts)
+        return _store(opened.name, form, how, part, whole, tally, lake, receipts, stream=False)
     finally:
         if watch is not None:
             watch.end()
@@ -209,7 +210,7 @@ def _before(found: Segment, receipts: list[dict[str, Any]]) -> tuple[int, str | 
 
 def _store(
     name: str, form: Format, how: How, part: Part, finish: Callable[[], Segment], tally: Tally, lake: Lake,
-    receipts: list[dict[str, Any]], before: bytes = b"",
+    receipts: list[dict[str, Any]], *, stream: bool, before: bytes = b"",
 ) -> InputResult:  # fmt: skip
     """Read *part* into the store; *finish* says what it was once its reader is done with it, *before* how it began."""
     flows = 0
@@ -217,7 +218,9 @@ def _store(
 
     def counted() -> Iterator[pa.RecordBatch]:
         nonlocal flows
-        context = Context(name, _PENDING, how.cluster, how.reporter, how.vxlan_ports, before)
+        context = Context(
+            name, _PENDING, how.cluster, how.reporter, how.vxlan_ports, document=not stream, before=before
+        )
         for batch in form.read(BufferedReader(part, _GATHERED), context, tally):
             flows += batch.num_rows
             yield batch

@@ -27,6 +27,7 @@ class Context:
         cluster: Cluster the addresses belong to.
         reporter_name: Namespace/pod whose proxy wrote the log, when the user knows it.
         vxlan_ports: UDP ports that carry VXLAN, besides the usual ones.
+        document: Whether a log is JSON documents instead of lines; null if its beginning is to tell.
         before: The beginning of the log of which the bytes are a later part, as far as it is before them, at most
             64 KiB: formats whose first lines say how the others are written need it. Empty if they begin the log.
     """
@@ -36,6 +37,7 @@ class Context:
     cluster: str
     reporter_name: str | None = None
     vxlan_ports: tuple[int, ...] = ()
+    document: bool | None = None
     before: bytes = b""
 
     def place(self, record: int | None = None) -> Place:
@@ -110,9 +112,18 @@ class Tally:
         ]
 
 
+class Unusable(Exception):
+    """A line cannot be used; it becomes a reject with this reason and detail."""
+
+    def __init__(self, reason: RejectReason, detail: str) -> None:
+        self.reason = reason
+        self.detail = detail
+        super().__init__(detail)
+
+
 class Reader(Protocol):
     """
-    Bytes -> batches of FLOW_SCHEMA.
+    Bytes -> batches of FLOW_SCHEMA, whose text may be NUMBERED.
 
     Raises:
         UnreadableInput: The beginning is not of this format; nothing was yielded. Damage later is a reject.
@@ -120,6 +131,9 @@ class Reader(Protocol):
 
     def __call__(self, stream: BinaryIO, context: Context, tally: Tally) -> Iterator[pa.RecordBatch]: ...
 
+
+#: Bytes of the uncompressed beginning by which a format is told.
+HEAD = 1 << 16
 
 #: A line longer than this is no log record of any known writer; reading on would only fill memory.
 LINE_LIMIT = 1 << 20

@@ -10,22 +10,16 @@ import pyarrow as pa
 
 from vzflow.flow.batch import batches
 from vzflow.flow.terms import RejectReason, SkipReason
-from vzflow.readers.base import Context, Tally, lines
+from vzflow.readers.base import Context, Tally, Unusable
+from vzflow.readers.unwrapping import Record, records
+
+__all__ = ["LARGEST", "Unusable", "flows_of_lines", "invalid", "json_object", "missing"]
 
 #: Largest count a column can hold (signed 64 bit).
 LARGEST = (1 << 63) - 1
 
 #: Characters of an unusable value that a reject's detail quotes.
 _QUOTED = 60
-
-
-class Unusable(Exception):
-    """A line cannot be used; it becomes a reject with this reason and detail."""
-
-    def __init__(self, reason: RejectReason, detail: str) -> None:
-        self.reason = reason
-        self.detail = detail
-        super().__init__(detail)
 
 
 def missing(name: str) -> Unusable:
@@ -42,39 +36,42 @@ def flows_of_lines(
     stream: BinaryIO, context: Context, tally: Tally, parse: Callable[[bytes], dict[str, Any] | SkipReason]
 ) -> Iterator[pa.RecordBatch]:
     """
-    Yield one flow for every line that *parse* turns into a row; skips and rejects go to *tally*.
+    Yield one flow for every record that *parse* turns into a row; skips and rejects go to *tally*.
+
+    A record is a line, or an element of a JSON document, out of whatever it was wrapped in.
 
     Args:
-        stream: Uncompressed bytes, read a line at a time.
-        context: What the bytes do not say; gives `segment`, `cluster` and, where the row has none, `reporter_name`.
-        tally: Counts every line.
-        parse: Line without its end -> recorded columns, or why it is no record. Raises Unusable.
+        stream: Uncompressed bytes, read piece by piece.
+        context: What the bytes do not say: `segment`, `cluster`, and `reporter_name`. Where the user gave no reporter
+            and the row has none, it is the pod that the wrapping or the path names.
+        tally: Counts every line or element.
+        parse: Record without its wrapping and line end -> recorded columns, or why it is no record. Raises Unusable.
 
     Yields:
-        Batches of FLOW_SCHEMA in the order of the lines; `record` is the line number.
+        Batches of FLOW_SCHEMA; `record` is the number of the line, the first one if it was cut into several, or of the
+        element.
     """
-    return batches(_rows(stream, context, tally, parse))
+    return batches(_rows(records(stream, context, tally, parse), context, tally))
 
 
-def _rows(
-    stream: BinaryIO, context: Context, tally: Tally, parse: Callable[[bytes], dict[str, Any] | SkipReason]
-) -> Iterator[dict[str, Any]]:
-    for number, line in lines(stream, tally):
-        try:
-            row = parse(line)
-        except Unusable as unusable:
-            tally.reject(number, unusable.reason, unusable.detail, line)
-            continue
-        if isinstance(row, SkipReason):
-            tally.skip(row)
-            continue
-        row["segment"] = context.segment
-        row["record"] = number
-        row["cluster"] = context.cluster
-        if context.reporter_name is not None:
-            row["reporter_name"] = context.reporter_name
-        tally.in_flows += 1
-        yield row
+def _rows(found: Iterator[Record], context: Context, tally: Tally) -> Iterator[dict[str, Any]]:
+    for number, pieces, outcome, pod, raw in found:
+        if pieces > 1:
+            tally.skipped[SkipReason.PARTIAL_LINE] += pieces - 1
+        if isinstance(outcome, Unusable):
+            tally.reject(number, outcome.reason, outcome.detail, raw)
+        elif isinstance(outcome, SkipReason):
+            tally.skip(outcome)
+        else:
+            outcome["segment"] = context.segment
+            outcome["record"] = number
+            outcome["cluster"] = context.cluster
+            if context.reporter_name is not None:
+                outcome["reporter_name"] = context.reporter_name
+            elif pod is not None and outcome.get("reporter_name") is None:
+                outcome["reporter_name"] = pod
+            tally.in_flows += 1
+            yield outcome
 
 
 def _no_constant(name: str) -> None:

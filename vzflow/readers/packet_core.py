@@ -350,6 +350,7 @@ class Core:
     table: Word[::1]
     mask: Word
     used: Int
+    recent: Int
     finished: Int
     max_flows: Int
     room: Int
@@ -452,6 +453,7 @@ class Core:
         self.max_flows = max_flows
         self._set_room(min(max_flows, FIRST_FLOWS))
         self.used = 0
+        self.recent = -1
         self.finished = 0
         self.now = 0
         self.key0 = int.from_bytes(key[:8], "little")
@@ -553,10 +555,9 @@ class Core:
         keys, flows = self.out_memory
         return keys[: n * KEY_WORDS], flows[: n * OUT_WORDS]
 
-    @property
-    def row_facts(self) -> list[Facts]:
-        """What the first payload bytes of each of these rows say."""
-        return [self._facts(self.out_flows[i * OUT_WORDS + FACTS]) for i in range(self.rows)]
+    def facts_of(self, index: int) -> Facts:
+        """Return what the first payload bytes say, as the word `facts` of a row numbers it, until it is `taken`."""
+        return self._facts(index)
 
     @cython.cfunc
     def _facts(self, index: Int) -> object:
@@ -1360,7 +1361,7 @@ class Core:
         k3: Word
         k4: Word
         number: Word
-        hash_: Word
+        hash_: Word = 0
         side: cython.int
         slot: Int
         copied: Int = -1
@@ -1385,10 +1386,12 @@ class Core:
             k0, k1, k2, k3 = self.s_high, self.s_low, self.d_high, self.d_low
             k4 = sport << 48 | dport << 32 | number
             side = 0
-        hash_ = self._hash(k0, k1, k2, k3, k4)
         if self.copies_possible and time >= 0:
             copied = self._copy_of(time, k4 >> 32 << 32 | number >> 16, side)
-        slot = self._find(k0, k1, k2, k3, k4, hash_)
+        slot = self.recent
+        if slot < 0 or not self._is_at(slot, k0, k1, k2, k3, k4):  # often it is the flow of the packet before
+            hash_ = self._hash(k0, k1, k2, k3, k4)
+            slot = self._find(k0, k1, k2, k3, k4, hash_)
         # A packet from an address to itself, or with a loopback address, never left its host.
         own = (self.s_low == self.d_low and self.s_high == self.d_high) or self._is_loopback(k0, k1)
         own = own or self._is_loopback(k2, k3)
@@ -1423,6 +1426,7 @@ class Core:
         if self.copies_possible and time >= 0:
             number = slot + 1
             self.seen[self.probe + C_SLOT] = self.generation << 32 | number
+        self.recent = slot
         f = slot * FLOW_WORDS
         self.flows[f + TOUCHED] = self.now
         if record < self.flows[f + RECORD]:
@@ -1467,7 +1471,7 @@ class Core:
                 and self.pay_length > 0
                 and (0 < (self.seq + self.pay_length - self.flows[f + END + side]) & LOW32 < HALF32)
             )
-            self._note_tcp(slot, f, side)
+            self._note_tcp(f, side)
             if fresh and self.flows[f + FACTS] != 0:
                 self._unsettle(f)
         if keep and self.pay_length > 0 and self.flows[f + FACTS] == 0:
@@ -1507,24 +1511,32 @@ class Core:
         return high == 0 and (low == 1 or low >> 24 == 0xFFFF7F)
 
     @cython.cfunc
+    @cython.inline
+    @cython.exceptval(-1, check=False)
+    def _is_at(self, slot: Int, k0: Word, k1: Word, k2: Word, k3: Word, k4: Word) -> cython.bint:
+        """Whether the flow of a slot has this key."""
+        k: Int = slot * KEY_WORDS
+        return (
+            self.keys[k + PORTS] == k4 and self.keys[k + A_LOW] == k1 and self.keys[k + B_LOW] == k3
+            and self.keys[k] == k0 and self.keys[k + B_HIGH] == k2
+        )  # fmt: skip
+
+    @cython.cfunc
     @cython.exceptval(-9, check=False)
     def _find(self, k0: Word, k1: Word, k2: Word, k3: Word, k4: Word, hash_: Word) -> Int:
         """Return the slot of a key, or -1; where it would be put is the first free place after its hash."""
         place: Word = hash_ & self.mask
         tag: Word = hash_ >> 32
         entry: Word
-        k: Word
+        slot: Int
         while True:
             entry = self.table[place]
             if entry == 0:
                 return -1
             if entry >> 32 == tag:
-                k = ((entry & LOW32) - 1) * KEY_WORDS
-                if (
-                    self.keys[k + PORTS] == k4 and self.keys[k + A_LOW] == k1 and self.keys[k + B_LOW] == k3
-                    and self.keys[k] == k0 and self.keys[k + B_HIGH] == k2
-                ):  # fmt: skip
-                    return (entry & LOW32) - 1
+                slot = (entry & LOW32) - 1
+                if self._is_at(slot, k0, k1, k2, k3, k4):
+                    return slot
             place = (place + 1) & self.mask
 
     @cython.cfunc
@@ -1676,7 +1688,7 @@ class Core:
 
     @cython.cfunc
     @cython.exceptval(-9, check=False)
-    def _note_tcp(self, slot: Int, f: Int, side: cython.int) -> cython.int:
+    def _note_tcp(self, f: Int, side: cython.int) -> cython.int:
         peer: cython.int = 1 - side
         tcp: Int = self.tcp_flags
         flags: Int = self.flows[f + FLAGS]
@@ -1954,10 +1966,12 @@ class Core:
         self.flows[f + FLAGS] |= TRIED
         if self._begins_tls(first) or self._begins_tls(second):
             return 0
+        # A later message of HTTP may open a tunnel or announce TLS.
+        if self._begins_http(first) or self._begins_http(second):
+            return 0
         one, two = self._stream(f, 0), self._stream(f, 1)
         facts = self._judged(slot, one, two, True)
-        # A later message of HTTP may open a tunnel or announce TLS; the first request of HTTP/2 often comes after both
-        # sides have sent their settings, and says whether it is gRPC.
+        # The first request of HTTP/2 often comes after both sides sent their settings, and says whether it is gRPC.
         if facts.transport is Transport.PLAINTEXT and facts.app_protocol not in ("http", "http2"):
             self._note_facts(f, facts)
 
@@ -1967,6 +1981,17 @@ class Core:
         """Whether the first byte may be a TLS record's: change of cipher, alert, handshake, data."""
         kind: Int = self.pool[self._chunk(s, 0) * CHUNK]
         return 20 <= kind <= 23
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=False)
+    def _begins_http(self, s: Int) -> cython.bint:
+        """Whether a side begins with an answer of HTTP/1: `HTTP/1.`."""
+        at: Int = self._chunk(s, 0) * CHUNK
+        return (
+            self.streams[s + HAVE] >= 7 and self.pool[at] == 72 and self.pool[at + 1] == 84
+            and self.pool[at + 2] == 84 and self.pool[at + 3] == 80 and self.pool[at + 4] == 47
+            and self.pool[at + 5] == 49 and self.pool[at + 6] == 46
+        )  # fmt: skip
 
     def taken(self) -> None:
         """Say that the rows were taken."""
@@ -2053,6 +2078,7 @@ class Core:
             self._enter(kept, self.keys[kept * KEY_WORDS + HASH])
             kept += 1
         self.used = kept
+        self.recent = -1
         self.generation += 1  # slots have moved: what `seen` says of them is of no use any more
 
     @cython.cfunc

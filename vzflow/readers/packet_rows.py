@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vzflow.flow.batch import checked
+from vzflow.flow.batch import batch_of_columns, numbered
 from vzflow.flow.schema import COUNT, FLOW_SCHEMA, PORT, TEXT, TIME
 from vzflow.flow.terms import Action, Hop, Reporter, Source, Transport, TransportBasis
 from vzflow.readers.base import Context
@@ -33,11 +34,10 @@ def batch_of(core: Core, context: Context) -> pa.RecordBatch:
     keys, rows = np.frombuffer(key_memory, _KEY), np.frombuffer(row_memory, _ROW)
     second = rows["opener"] == 1
     protocol = (keys["ports"] >> 16 & 0xFFFF).astype(np.int32)
-    facts = core.row_facts
     columns = _constants(context, len(rows))
     columns |= _ends(keys, protocol, second)
     columns |= _counts(rows, protocol, second, core.blind_flag)
-    columns |= _protection(facts, rows["hop"], second)
+    columns |= _protection(core, rows, second)
     columns |= {
         "record": pa.array(rows["record"], COUNT),
         "first_seen": _times(rows["first"]),
@@ -48,8 +48,7 @@ def batch_of(core: Core, context: Context) -> pa.RecordBatch:
         "connection_state": _picked(STATES, rows["state"]),
         "hop": _picked(HOPS, rows["hop"]),
     }
-    none = {field.name: pa.nulls(len(rows), field.type) for field in FLOW_SCHEMA if field.name not in columns}
-    return checked(pa.RecordBatch.from_pydict(columns | none, schema=FLOW_SCHEMA))
+    return batch_of_columns(columns, len(rows))
 
 
 def _constants(context: Context, count: int) -> dict[str, pa.Array]:
@@ -57,7 +56,7 @@ def _constants(context: Context, count: int) -> dict[str, pa.Array]:
         "segment": context.segment, "source": Source.PCAP.value, "reporter": Reporter.TAP.value,
         "reporter_name": context.reporter_name, "cluster": context.cluster, "action": Action.UNKNOWN.value,
     }  # fmt: skip
-    return {name: pa.repeat(pa.scalar(text, TEXT), count) for name, text in texts.items()} | {
+    return {name: numbered([text], np.zeros(count, np.int32)) for name, text in texts.items()} | {
         "connections": pa.repeat(pa.scalar(1, COUNT), count)
     }
 
@@ -83,7 +82,7 @@ def _addresses(high: _Words, low: _Words) -> pa.Array:
     four = (high == 0) & (low >> 32 == 0xFFFF)
     if four.all():
         numbers, place = np.unique(low.astype(np.uint32), return_inverse=True)
-        return _dotted(numbers).take(pa.array(place))
+        return pa.DictionaryArray.from_arrays(pa.array(place.astype(np.int32)), _dotted(numbers))
     order = np.lexsort((low, high))
     high, low = high[order], low[order]
     begins = np.flatnonzero(np.concatenate([[True], (high[1:] != high[:-1]) | (low[1:] != low[:-1])]))
@@ -91,10 +90,15 @@ def _addresses(high: _Words, low: _Words) -> pa.Array:
     place[order] = np.repeat(np.arange(len(begins)), np.diff([*begins, len(order)]))
     dotted = _dotted(low[begins].astype(np.uint32)).to_pylist()
     texts = [
-        dotted[i] if mapped else str(IPv6Address(int(high[at]) << 64 | int(low[at])))
+        dotted[i] if mapped else _six(int(high[at]), int(low[at]))
         for i, (at, mapped) in enumerate(zip(begins, four[order][begins], strict=True))
     ]
-    return pa.array(texts, TEXT).take(pa.array(place))
+    return numbered(texts, place)
+
+
+@lru_cache(1 << 16)
+def _six(high: int, low: int) -> str:
+    return str(IPv6Address(high << 64 | low))
 
 
 def _dotted(numbers: _Words) -> pa.Array:
@@ -114,24 +118,30 @@ def _counts(rows: _Words, protocol: _Words, second: _Words, blind_flag: int) -> 
     return columns
 
 
-def _protection(facts: Sequence[Facts], hop: _Words, second: _Words) -> dict[str, pa.Array]:
+def _protection(core: Core, rows: _Words, second: _Words) -> dict[str, pa.Array]:
+    """Most flows share what is known of them: texts are made once for all that have the same facts and hop."""
+    distinct, place = np.unique(rows["facts"] * len(HOPS) + rows["hop"], return_inverse=True)
+    known = [(core.facts_of(code // len(HOPS)), HOPS[code % len(HOPS)]) for code in distinct.tolist()]
+    seen = [_as_seen(facts, hop) for facts, hop in known]
+    made = {name: [getattr(facts, name) for facts, _ in known] for name in _OF_FACTS}
+    made |= {"transport_seen": [transport for transport, _ in seen], "transport_seen_basis": [why for _, why in seen]}
     columns = {
-        name: pa.array([getattr(fact, name) for fact in facts], FLOW_SCHEMA.field(name).type) for name in _OF_FACTS
-    }
-    transport = [fact.transport for fact in facts]
-    basis = [fact.basis for fact in facts]
-    for i in np.flatnonzero(hop != HOPS.index("wire")).tolist():
-        transport[i], basis[i] = _as_seen(facts[i], HOPS[hop[i]])
-    columns["transport_seen"] = pa.array(transport, TEXT)
-    columns["transport_seen_basis"] = pa.array(basis, TEXT)
-    sides = [[fact.principals[side] for fact in facts] for side in (0, 1)]
-    for name, wanted in (("initiator_principal", second), ("responder_principal", ~second)):
-        columns[name] = pc.if_else(pa.array(wanted), pa.array(sides[1], TEXT), pa.array(sides[0], TEXT))
+        name: numbered(values, place) if FLOW_SCHEMA.field(name).type == TEXT
+        else pa.array(values, FLOW_SCHEMA.field(name).type).take(pa.array(place))
+        for name, values in made.items()
+    }  # fmt: skip
+    sides = [[facts.principals[side] for facts, _ in known] for side in (0, 1)]
+    # Twice as many as there are facts: as they are, and turned round.
+    turned = place + len(known) * second
+    columns["initiator_principal"] = numbered(sides[0] + sides[1], turned)
+    columns["responder_principal"] = numbered(sides[1] + sides[0], turned)
     return columns
 
 
 def _as_seen(facts: Facts, hop: str) -> tuple[Transport, TransportBasis]:
     """Clear text proves something about the wire only where it was seen on the wire."""
+    if hop == Hop.WIRE:
+        return facts.transport, facts.basis
     if hop == Hop.OUTER_TUNNEL:
         return Transport.UNKNOWN, TransportBasis.TUNNEL
     if facts.transport is not Transport.PLAINTEXT:
@@ -144,9 +154,9 @@ def _times(micros: _Words) -> pa.Array:
 
 
 def _picked(names: Sequence[str | None], codes: _Words) -> pa.Array:
-    return pa.array(names, TEXT).take(pa.array(codes))
+    return numbered(names, codes)
 
 
 def _named(numbers: _Words, name: Any) -> pa.Array:  # noqa: ANN401 - a function of one of the numbers
     distinct, place = np.unique(numbers, return_inverse=True)
-    return pa.array([name(int(n)) for n in distinct], TEXT).take(pa.array(place))
+    return numbered([name(int(n)) for n in distinct], place)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from vzflow.flow.errors import Place, UnreadableInput, UsageProblem
 from vzflow.readers import calico, envoy, hubble, pcap, zeek, ztunnel
-from vzflow.readers.base import Reader
+from vzflow.readers.base import HEAD, Reader
+from vzflow.readers.documents import is_document
+from vzflow.readers.unwrapping import unwrapped_head
 
-#: Bytes of the uncompressed beginning that `sniff` is given.
-HEAD = 1 << 16
+__all__ = ["FORMATS", "HEAD", "Format", "is_stream", "sniff"]
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,8 @@ class Format:
     Args:
         name: Word for `--format`.
         says: One sentence for the reference page.
-        is_log: A log is a stream of lines and may grow; a capture is one whole.
-        recognises: Whether a beginning (up to HEAD bytes) is of this format.
+        is_log: A log holds lines or JSON documents, which may be wrapped; a capture holds packets.
+        recognises: Whether a beginning (up to HEAD bytes, for a log out of its wrappings) is of this format.
         read: The reader.
     """
 
@@ -39,7 +40,8 @@ FORMATS: dict[str, Format] = {
         Format("pcap", "Packet captures: pcap and pcapng.", False, pcap.recognises, pcap.read),
         Format(
             "calico",
-            "Calico Enterprise and Cloud flow logs, one JSON object a line.",
+            "Calico flow logs (Enterprise and Cloud JSON or columns, Goldmane, Whisker), felix and kernel log lines, "
+            "eBPF trace lines.",
             True,
             calico.recognises,
             calico.read,
@@ -92,6 +94,11 @@ _FOREIGN: tuple[tuple[bytes, str], ...] = (
 )
 
 
+def is_stream(form: Format, head: bytes) -> bool:
+    """Return whether an input that begins with *head* is a stream of lines, which may grow; else it is one whole."""
+    return form.is_log and not is_document(head)
+
+
 def sniff(head: bytes, path: str, wanted: str = "auto") -> Format:
     """
     Return the format of an input that begins with *head* (uncompressed), or the one the user *wanted*.
@@ -104,8 +111,13 @@ def sniff(head: bytes, path: str, wanted: str = "auto") -> Format:
         raise UsageProblem(f"no such format: {wanted}", at="--format", do=f"Use auto, {', '.join(FORMATS)}.")
     if not head:
         raise UnreadableInput("the input is empty", at=Place(path), do="Name a capture or a log.")
-    for kind in FORMATS.values():
-        if wanted in ("auto", kind.name) and kind.recognises(head):
+    kinds = [kind for kind in FORMATS.values() if wanted in ("auto", kind.name)]
+    for kind in kinds:
+        if kind.recognises(head):
+            return kind
+    inner = unwrapped_head(head)
+    for kind in kinds:
+        if kind.is_log and kind.recognises(inner):
             return kind
     for magic, what in _FOREIGN:
         if head.startswith(magic):

@@ -20,6 +20,7 @@ import pyarrow as pa
 from vzflow.flow.terms import RejectReason, SkipReason
 from vzflow.readers.base import Context, Tally
 from vzflow.readers.log_lines import Unusable, flows_of_lines, json_object, missing
+from vzflow.readers.unwrapping import unwrapped_head
 from vzflow.readers.zeek_meaning import CONN, CONN_FIELDS, FLOWS, SSL, SSL_FIELDS
 
 #: What every row of any of Zeek's logs of connections has.
@@ -135,7 +136,8 @@ class _Rows:
 
     def __init__(self, before: bytes) -> None:
         self._layout = _Layout()
-        for line in before.split(b"\n")[:-1]:
+        whole = before[: before.rfind(b"\n") + 1]
+        for line in (whole if whole.startswith(_HEADER) else unwrapped_head(whole)).split(b"\n"):
             if line.startswith(_HEADER):
                 self._layout = self._layout.after(line.decode("utf-8", "replace").rstrip("\r"))
 

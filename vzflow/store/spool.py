@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from vzflow.flow.schema import COUNT, FLOW_SCHEMA, TEXT, TIME
+from vzflow.flow.schema import COUNT, FLOW_SCHEMA, NUMBERED, TEXT, TIME
 from vzflow.store.tables import CALENDAR, HOUR, Partition, partition_of
 
 #: Rows that are sorted together and make a row group: two copies of them are in memory, about 200 bytes a row each.
@@ -29,12 +29,10 @@ ROW_GROUP = 1 << 20
 #: Sorted times lie close together: their differences take a third of what a dictionary of them takes.
 _BY_DIFFERENCE = ("first_seen", "last_seen", "record")
 
-#: A text column on its way: as a number for each row, which is cheap to sort, and what Parquet makes of it anyway.
-_NUMBERED = pa.dictionary(pa.int32(), TEXT)
-
 
 def _numbered(field: pa.Field) -> pa.Field:
-    return field.with_type(_NUMBERED) if field.type == TEXT else field
+    """Return *field* with numbered text, which is cheap to sort, and what Parquet makes of it anyway."""
+    return field.with_type(NUMBERED) if field.type == TEXT else field
 
 
 #: Columns of a spooled row. The segment, the same for all rows, is put in when they are written.
@@ -120,7 +118,7 @@ def _small(batch: pa.RecordBatch) -> pa.RecordBatch:
         column = batch.column(field.name)
         if column.null_count < len(column):
             fields.append(_numbered(field))
-            columns.append(column.dictionary_encode() if field.type == TEXT else column)
+            columns.append(column.dictionary_encode() if column.type == TEXT else column)
     return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
 
 
@@ -243,6 +241,6 @@ class ParquetFiles:
             use_dictionary=[name for name in schema.names if name not in _BY_DIFFERENCE],
             column_encoding={n: "DELTA_BINARY_PACKED" for n in _BY_DIFFERENCE if n in schema.names},
             # Of numbered text they cost as much as writing it, and nobody looks for a flow by the least protocol.
-            write_statistics=[f.name for f in schema if f.type != _NUMBERED or f.name == "segment"],
+            write_statistics=[f.name for f in schema if f.type != NUMBERED or f.name == "segment"],
             store_schema=False,
         )

@@ -77,18 +77,19 @@ def _http(data: bytes, other: bytes) -> Facts | None:
         if became == "":
             return unknown(TransportBasis.UNRECOGNISED, "http")
         name = became or name
-    if name == "http" and (_changes_later(data) or _changes_later(other)):
+    answers, requests = (data, other) if data.startswith(b"HTTP/1.") else (other, data)
+    if name == "http" and _changes_later(requests, answers):
         return unknown(TransportBasis.UNRECOGNISED, "http")
     return plaintext(name)
 
 
-def _changes_later(messages: bytes) -> bool:
-    """Whether what follows the first message may open a tunnel, or announce TLS or another protocol."""
+def _changes_later(requests: bytes, answers: bytes) -> bool:
+    """Whether a later request asks for a tunnel or for TLS, or a later answer agrees to another protocol."""
     return (
-        messages.find(b"HTTP/1.1 101", 1) > 0
-        or messages.find(b"CONNECT ", 1) > 0
-        or messages.find(b"TLS/", 1) > 0
-        or messages.find(b"tls/", 1) > 0
+        answers.find(b"HTTP/1.1 101", 1) > 0
+        or requests.find(b"CONNECT ", 1) > 0
+        or requests.find(b"TLS/", 1) > 0
+        or requests.find(b"tls/", 1) > 0
     )
 
 

@@ -80,10 +80,12 @@ def test_every_field_with_a_column_is_read():
         "hop": "wire",
         "initiator_named_namespace": "shop",
         "initiator_named_name": "shop-5d4f8-abcde",
+        "initiator_named_name_prefix": "shop-5d4f8-",
         "initiator_named_kind": "pod",
         "initiator_named_labels": '{"app": "shop", "tier": "front"}',
         "responder_named_namespace": "orders",
         "responder_named_name": "orders-0",
+        "responder_named_name_prefix": "orders-",
         "responder_named_kind": "pod",
         "responder_named_service": "orders/orders-http",
         "packets_sent": 10,
@@ -107,12 +109,27 @@ def test_both_reporters_of_one_flow_agree_on_what_the_initiator_sent():
     assert [at_source[s] for s in sizes] == [at_destination[s] for s in sizes] == [1000, 2000, 10, 20]
 
 
-@pytest.mark.parametrize("reporter", ["fwd", "dst, fwd", "fwd,src"])
-def test_forwarding_host_is_a_proxy_and_says_not_which_end_sent_what(reporter):
-    """A host in between has no side, so its in and out cannot be told apart."""
-    row = flow(reporter=reporter)
+def test_forwarding_host_is_a_proxy_and_says_not_which_end_sent_what():
+    """A host in between has no side, so its in and out, transit or not, cannot be told apart."""
+    row = flow(reporter="fwd", transit_bytes_in=7, transit_bytes_out=8, transit_packets_in=9, transit_packets_out=10)
     assert row["reporter"] == "proxy"
     assert row["bytes_sent"] is row["bytes_received"] is row["packets_sent"] is row["packets_received"] is None
+
+
+@pytest.mark.parametrize(
+    ("reporter", "end", "sent"),
+    [("dst,fwd", "responder", 1000), ("dst, fwd", "responder", 1000), ("src,fwd", "initiator", 2000)],
+)
+def test_end_whose_host_also_forwarded_is_that_end(reporter, end, sent):
+    """Calico writes the direction of the endpoint's own rule and `fwd` after it; in and out are the endpoint's."""
+    row = flow(reporter=reporter, transit_bytes_in=7)
+    assert (row["reporter"], row["bytes_sent"]) == (end, sent)
+
+
+@pytest.mark.parametrize("reporter", ["src,dst", "fwd,both", ",", "src,dst,fwd"])
+def test_reporter_that_is_no_end_or_two_is_a_reject(reporter):
+    """Whose in and out they are must be certain."""
+    assert rejected(read, json.dumps(RECORD | {"reporter": reporter})) == "field_invalid"
 
 
 def test_level_1_has_addresses_and_names_but_no_initiator_port():
@@ -186,6 +203,17 @@ def test_protocol_is_canonical_whether_named_or_numbered(written, protocol):
     assert flow(proto=written)["protocol"] == protocol
 
 
+def test_plain_network_keeps_the_range_it_is_given_as():
+    """A range is all that is left of the address; it is nobody's name, so the kind stays a network."""
+    row = flow(source_type="net", source_name="-", source_name_aggr="203.0.113.0/24", source_ip=None)
+    assert (row["initiator_named_kind"], row["initiator_named_name"]) == ("network", "203.0.113.0/24")
+
+
+def test_record_of_no_connection_does_not_stand_for_none():
+    """0 is how numbers say that nothing was counted; a row for no connection would be verified by nothing."""
+    assert flow(num_flows=0)["connections"] is None
+
+
 def test_icmp_has_no_ports():
     """Whatever stands in the port fields of ICMP is not a port."""
     row = flow(proto="icmp", source_port=0, dest_port=8)
@@ -203,6 +231,79 @@ def test_older_clusters_write_all_policies_only():
     assert json.loads(flow(policies=policies)["policies"]) == ["2|a|a|pass", "10|b|b|deny"]
     assert flow(policies=None)["policies"] is None
     assert flow(policies={"enforced_policies": [], "all_policies": None})["policies"] is None
+
+
+@pytest.mark.parametrize(
+    "staged",
+    [
+        "0|t|staged:t.deny-all|deny", "0|t|t.staged:deny-all|deny|0", "0|t|shop/t.staged:deny-all|deny|-1",
+        "0|default|shop/staged:knp.default.deny-all|deny|0", "0|t|sgnp:deny-all|deny|0", "0|t|snp:shop/deny-all|deny|1",
+        "0|default|sknp:shop/deny-all|deny|-1",
+    ],
+)  # fmt: skip
+def test_staged_policy_never_counts_as_enforced(staged):
+    """Older clusters list what is staged among what decided; neither generation's staged policies decide anything."""
+    kept = "1|default|np:shop/default.allow|allow|0"
+    assert json.loads(flow(policies={"all_policies": [staged, kept]})["policies"]) == [kept]
+    assert flow(policies={"all_policies": [staged], "pending_policies": [staged]})["policies"] is None
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        "0|default|orders/default.in|allow", "0|default|orders/default.in|allow|2", "0|sec|sec.pass|pass|0",
+        "0|default|orders/knp.default.in|deny|-1", "0|__PROFILE__|__PROFILE__.kns.orders|allow|0",
+        "0|sec|gnp:in|deny|-2",
+        "0|default|knp:orders/in|allow|0", "0|__PROFILE__|pro:kns.orders|allow|0", "0|a|kcnp:in|deny|1", "0|*|*|deny|*",
+        "0|default|np:orders/staged-in|allow|-", "unheard of",
+    ],
+)  # fmt: skip
+def test_policy_string_of_any_generation_is_kept_as_written(policy):
+    """Four parts or five, with a kind or without, hidden or not understood: evidence is not reworded."""
+    assert json.loads(flow(policies={"enforced_policies": [policy]})["policies"]) == [policy]
+
+
+def test_forwarding_hosts_policies_stand_after_the_ends_own():
+    """Either may have denied, so neither is left out; each list is in its own order."""
+    lists = {
+        "transit_policies": ["1|default|default.t1|deny|0", "0|default|default.t0|pass|0"],
+        "enforced_policies": ["0|default|shop/default.in|allow|0"],
+        "pending_policies": ["0|default|shop/default.staged:x|deny|0"],
+    }
+    assert json.loads(flow(reporter="dst,fwd", action="deny", policies=lists)["policies"]) == [
+        "0|default|shop/default.in|allow|0",
+        "0|default|default.t0|pass|0",
+        "1|default|default.t1|deny|0",
+    ]
+
+
+def test_ports_are_read_under_the_names_the_index_has_for_them():
+    """Exports of the index may use the aliases of its mapping."""
+    record = {k: v for k, v in RECORD.items() if k not in ("source_port", "dest_port")}
+    row = one(read, json.dumps(record | {"source_port_num": 40555, "dest_port_num": 8080}))
+    assert (row["initiator_port"], row["responder_port"]) == (40555, 8080)
+
+
+def test_elasticsearch_hit_is_the_record_within_it():
+    """Exports keep the index and the id around what was stored."""
+    hit = {"_index": "tigera_secure_ee_flows.cluster.20260102", "_id": "x", "_source": RECORD}
+    assert one(read, json.dumps(hit)) == flow()
+    assert recognises(json.dumps(hit).encode())
+
+
+def test_fields_without_a_column_change_nothing():
+    """NAT ports, names of an address, forwarded addresses, processes, HTTP counts and TCP statistics have none."""
+    assert flow() == flow(
+        nat_outgoing_ports=[30001, 30002],
+        dest_domains=["example.com"],
+        original_source_ips=["198.51.100.9"],
+        num_original_source_ips=1,
+        process_name="/bin/sh",
+        http_requests_allowed_in=0,
+        http_requests_denied_in=4,
+        tcp_mean_mss=1460,
+        dest_service_port="*",
+    )
 
 
 def test_dialled_address_is_null():
@@ -292,7 +393,17 @@ def test_recognises_the_beginning_of_a_record_that_the_head_cuts_off():
 
 @pytest.mark.parametrize(
     "head",
-    [b"", b"\n", b"{}", b"[]", b"text", b'{"start_time": 1}', b'{"_source": {"reporter": "src"}}', b"\x00\xff"],
+    [
+        b"",
+        b"\n",
+        b"{}",
+        b'{"a": "{\\"reporter\\": 1}"}',
+        b"[]",
+        b"text",
+        b'{"start_time": 1}',
+        b'{"_source": {"reporter": "src"}}',
+        b"\x00\xff",
+    ],
 )
 def test_does_not_recognise_other_content(head):
     """A wrong guess would reject every line of somebody's file."""
