@@ -172,6 +172,7 @@ def test_row_of_ssl_log_is_read_whole():
         "initiator_basis": "log",
         "hop": "wire",
         "connections": 1,
+        "connection_state": "established",
         "action": "unknown",
         "tls_version": "TLSv1.2",
         "tls_sni": "orders.example",

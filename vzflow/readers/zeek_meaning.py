@@ -56,7 +56,7 @@ _ECHO_REQUESTS = {"icmp": 8, "icmpv6": 128}
 
 #: Services without a way to TLS inside a connection: where one is named, what it parsed went in clear. Others may have
 #: changed to TLS unseen: Zeek's mysql, postgresql, smtp, ldap and the like do not follow every way to do so.
-_CLEAR = frozenset(("http", "dns", "redis", "mqtt", "modbus", "ntp", "snmp", "syslog", "dhcp"))
+_CLEAR = frozenset(("http", "dns", "redis", "mqtt", "modbus", "ntp", "syslog", "dhcp"))
 _TLS = frozenset(("ssl", "tls", "dtls"))
 _QUIC = "quic"
 _SSH = "ssh"
@@ -123,6 +123,7 @@ def ssl_flow(row: Row) -> Columns:
         **_tap(row, protocol, begin),
         "last_seen": begin,
         "initiator_basis": InitiatorBasis.LOG,
+        "connection_state": ConnectionState.ESTABLISHED if established else None,
         "tls_version": version,
         "tls_sni": text(row, "server_name"),
         "tls_resumed": _flag(row, "resumed"),
