@@ -151,14 +151,20 @@ def lines(stream: BinaryIO, tally: Tally) -> Iterator[tuple[int, bytes]]:
         if not line:
             return
         number += 1
-        tally.read += 1
-        if len(line.rstrip(b"\r\n")) > LINE_LIMIT:
-            tally.reject(number, RejectReason.LINE_TOO_LONG, f"longer than {LINE_LIMIT} bytes", line)
-            while line and not line.endswith(b"\n"):
-                line = stream.readline(LINE_LIMIT)
-            continue
-        line = line.rstrip(b"\r\n")
-        if line.strip():
-            yield number, line
-        else:
-            tally.skip(SkipReason.BLANK_LINE)
+        if (text := record_of_line(number, line, tally)) is not None:
+            yield number, text
+        while len(line) > LINE_LIMIT and not line.endswith(b"\n"):
+            line = stream.readline(LINE_LIMIT + 2)
+
+
+def record_of_line(number: int, line: bytes, tally: Tally) -> bytes | None:
+    """Count a line, of a very long one the beginning, and return it without its end; null if it can be no record."""
+    tally.read += 1
+    line = line.rstrip(b"\r\n")
+    if len(line) > LINE_LIMIT:
+        tally.reject(number, RejectReason.LINE_TOO_LONG, f"longer than {LINE_LIMIT} bytes", line)
+    elif line.strip():
+        return line
+    else:
+        tally.skip(SkipReason.BLANK_LINE)
+    return None

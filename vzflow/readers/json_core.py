@@ -168,6 +168,11 @@ class JsonLines:
         """Return of each line a number, and whether there is one; else it is null, or there is no such field."""
         return self.columns[4][field, : self.row], self.columns[5][field, : self.row] == NUMBER
 
+    @property
+    def forgets(self) -> bool:
+        """Whether the next `feed` numbers texts from 1 again, since no more have place."""
+        return bool(self.full)
+
     def _want(self, paths: list[str]) -> None:
         """Enter the names of all paths, each with the object it stands in: 0 is the line's own."""
         names: dict[tuple[int, bytes], list[int]] = {}

@@ -8,10 +8,13 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
-from vzflow.flow.batch import batches
+from vzflow.flow.batch import BATCH_ROWS, batches
 from vzflow.flow.terms import RejectReason, SkipReason
-from vzflow.readers.base import Context, Tally, Unusable
-from vzflow.readers.unwrapping import Record, records
+from vzflow.readers.base import Context, Tally, Unusable, record_of_line
+from vzflow.readers.bulk import Plan, read_plain
+from vzflow.readers.json_core import COMPILED
+from vzflow.readers.unwrapping import Record, Unwrapper, opened, records
+from vzflow.readers.wrappings import pod_of_path
 
 __all__ = ["LARGEST", "Unusable", "flows_of_lines", "invalid", "json_object", "missing"]
 
@@ -33,7 +36,11 @@ def invalid(name: str, value: object) -> Unusable:
 
 
 def flows_of_lines(
-    stream: BinaryIO, context: Context, tally: Tally, parse: Callable[[bytes], dict[str, Any] | SkipReason]
+    stream: BinaryIO,
+    context: Context,
+    tally: Tally,
+    parse: Callable[[bytes], dict[str, Any] | SkipReason],
+    plan: Plan | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """
     Yield one flow for every record that *parse* turns into a row; skips and rejects go to *tally*.
@@ -46,12 +53,43 @@ def flows_of_lines(
             and the row has none, it is the pod that the wrapping or the path names.
         tally: Counts every line or element.
         parse: Record without its wrapping and line end -> recorded columns, or why it is no record. Raises Unusable.
+        plan: How what is plain is read many lines at once; gives the same as *parse*.
 
     Yields:
         Batches of FLOW_SCHEMA; `record` is the number of the line, the first one if it was cut into several, or of the
         element.
     """
-    return batches(_rows(records(stream, context, tally, parse), context, tally))
+    stream, document = opened(stream, context)
+    if plan is not None and COMPILED and not document:
+        return _at_once(stream, context, tally, parse, plan)
+    return batches(_rows(records(stream, context, tally, parse, document=document), context, tally))
+
+
+def _at_once(
+    stream: BinaryIO,
+    context: Context,
+    tally: Tally,
+    parse: Callable[[bytes], dict[str, Any] | SkipReason],
+    plan: Plan,
+) -> Iterator[pa.RecordBatch]:
+    """Yield the flows of lines that are plain, and then those of the others around them."""
+    pod = pod_of_path(context.path)
+    unwrapper = Unwrapper(parse, pod)
+    rows: list[dict[str, Any]] = []
+    for found in read_plain(stream, context, plan, pod):
+        if isinstance(found, pa.RecordBatch):
+            tally.read += len(found)
+            tally.in_flows += len(found)
+            yield found
+            yield from batches(rows)
+            rows = []
+        elif (line := record_of_line(found.number, found.text, tally)) is not None:
+            rows += _rows(unwrapper.read(found.number, line), context, tally)
+            if len(rows) >= BATCH_ROWS:
+                yield from batches(rows)
+                rows = []
+    rows += _rows(unwrapper.unfinished(), context, tally)
+    yield from batches(rows)
 
 
 def _rows(found: Iterator[Record], context: Context, tally: Tally) -> Iterator[dict[str, Any]]:

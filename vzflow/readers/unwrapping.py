@@ -49,13 +49,19 @@ class Record(NamedTuple):
     raw: bytes
 
 
-def records(stream: BinaryIO, context: Context, tally: Tally, parse: Parse) -> Iterator[Record]:
+def opened(stream: BinaryIO, context: Context) -> tuple[BinaryIO, bool]:
+    """Return *stream*, and whether it is JSON documents instead of lines: by its beginning, if nobody else knows."""
+    if context.document is not None:
+        return stream, context.document
+    buffered = BufferedReader(cast(Any, stream), HEAD)  # it asks no more of a stream than `readinto`
+    return buffered, is_document(buffered.peek(HEAD))
+
+
+def records(
+    stream: BinaryIO, context: Context, tally: Tally, parse: Parse, *, document: bool = False
+) -> Iterator[Record]:
     """Yield what became of every line that is not blank, or of every element; what is read is counted in *tally*."""
     unwrapper = Unwrapper(parse, pod_of_path(context.path))
-    document = context.document
-    if document is None and stream.readable():  # else it gives lines and nothing else
-        stream = buffered = BufferedReader(cast(Any, stream), HEAD)  # it asks no more of a stream than `readinto`
-        document = is_document(buffered.peek(HEAD))
     if document:
         for number, text, level, pod in elements(stream, tally):
             yield from unwrapper.read(number, text, level, pod)

@@ -415,8 +415,13 @@ def test_reading_streams():
     line = json.dumps(RECORD).encode() + b"\n"
 
     class Endless(io.RawIOBase):
-        def readline(self, _limit=-1):
-            return line
+        def readable(self):
+            return True
+
+        def readinto(self, buffer):
+            count = min(len(buffer) // len(line), 1000) * len(line)
+            buffer[:count] = line * (count // len(line))
+            return count
 
     batch = next(read(Endless(), CONTEXT, Tally()))
     assert batch.num_rows > 0

@@ -34,7 +34,7 @@ SAID_BY_ALL = {
 WITHOUT_PORTS = ("icmp", "icmpv6")
 
 #: 9999-12-31T23:59:59Z in epoch seconds. A larger number is not in seconds.
-_LAST_SECOND = 253_402_300_799
+LAST_SECOND = 253_402_300_799
 
 
 def text_of(record: Record, name: str) -> str | None:
@@ -81,7 +81,7 @@ def seconds_of(record: Record, name: str) -> datetime | None:
     seconds = count_of(record, name)
     if not seconds:
         return None
-    if seconds > _LAST_SECOND:
+    if seconds > LAST_SECOND:
         raise invalid(name, seconds)
     return datetime.fromtimestamp(seconds, UTC)
 

@@ -13,10 +13,17 @@ projectcalico/calico felix/collector/flowlog (the JSON's fields; reporters `src`
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
+from vzflow.flow.schema import COUNT, PORT, TIME
 from vzflow.flow.terms import Action, InitiatorBasis, NamedKind, Reporter
+from vzflow.readers.bulk import Facet, Numbers, Plan, Words
 from vzflow.readers.calico.fields import (
+    LAST_SECOND,
     SAID_BY_ALL,
     WITHOUT_PORTS,
     Record,
@@ -39,6 +46,15 @@ _KINDS = {"wep": NamedKind.POD, "hep": NamedKind.HOST, "ns": NamedKind.NETWORK_S
 _NETWORKS = {"pub": NamedKind.PUBLIC_NETWORK, "pvt": NamedKind.PRIVATE_NETWORK}
 
 
+def _end(side: str, theirs: str) -> tuple[Facet, ...]:
+    return (
+        Facet((f"{theirs}_ip",), lambda r: {f"{side}_ip": address_of(r, f"{theirs}_ip")}),
+        Facet((f"{theirs}_namespace",), lambda r: {f"{side}_named_namespace": text_of(r, f"{theirs}_namespace")}),
+        Facet((f"{theirs}_labels",), lambda r: {f"{side}_named_labels": _labels(r, f"{theirs}_labels")}),
+        Facet((f"{theirs}_type", f"{theirs}_name", f"{theirs}_name_aggr"), lambda r: _named(r, side, theirs)),
+    )
+
+
 def flow_of(record: Record) -> dict[str, Any]:
     """
     Return the recorded columns of a flow record.
@@ -49,38 +65,52 @@ def flow_of(record: Record) -> dict[str, Any]:
     for mark in MARKS:
         if mark not in record:
             raise missing(mark)
-    reporter = _reporter(record)
-    protocol = protocol_of(record, "proto")
+    row: dict[str, Any] = dict(_CONSTANTS)
+    for facet in _FACETS:
+        row |= facet.columns(record)
+    way, with_ports = row.pop("_way"), row.pop("_with_ports")
     first, last = seconds_of(record, "start_time"), seconds_of(record, "end_time")
     if first is not None and last is not None and last < first:
         raise invalid("end_time", record["end_time"])
-    return {
-        **SAID_BY_ALL,
-        "reporter": reporter,
-        "reporter_name": text_of(record, "host"),
-        "first_seen": first,
-        "last_seen": last,
-        "protocol": protocol,
-        "initiator_basis": InitiatorBasis.LOG,
-        **_end(record, "initiator", "source", protocol),
-        **_end(record, "responder", "dest", protocol),
-        "responder_named_service": _service(record),
-        **_volume(record, reporter),
-        # A record of no connection at all was not counted: 0 is how numbers say so.
-        "connections": count_of(record, "num_flows") or None,
-        "action": _action(record),
-        "policies": enforced_policies(record),
-    }
+    row["first_seen"], row["last_seen"] = first, last
+    for side, theirs in _SIDES:
+        row[f"{side}_port"] = _port(record, theirs) if with_ports else None
+    for column, ways in _VOLUMES.items():
+        row[column] = count_of(record, ways[way]) if way < len(ways) else None
+    # A record of no connection at all was not counted: 0 is how numbers say so.
+    row["connections"] = count_of(record, "num_flows") or None
+    return row
 
 
-def _end(record: Record, side: str, theirs: str, protocol: str | None) -> dict[str, Any]:
-    return {
-        f"{side}_ip": address_of(record, f"{theirs}_ip"),
-        f"{side}_port": None if protocol in WITHOUT_PORTS else _port(record, theirs),
-        f"{side}_named_namespace": text_of(record, f"{theirs}_namespace"),
-        f"{side}_named_labels": _labels(record, f"{theirs}_labels"),
-        **_named(record, side, theirs),
-    }
+def _numbers(number: Callable[[str], tuple[Words, Words]], mark: Callable[[str], Words]) -> Numbers:
+    """Return what `flow_of` says of the numbers of many records."""
+    columns: dict[str, pa.Array] = {}
+    good = np.ones(len(mark("_way")), bool)
+    seconds = {}
+    for column, name in (("first_seen", "start_time"), ("last_seen", "end_time")):
+        value, there = number(name)
+        there = there & (value != 0)
+        good &= ~there | ((value >= 0) & (value <= LAST_SECOND))
+        seconds[column] = value, there
+        columns[column] = pa.array(np.where(there & good, value, 0) * 1_000_000, COUNT, mask=~there).cast(TIME)
+    (first, begun), (last, ended) = seconds.values()
+    good &= ~(begun & ended) | (last >= first)
+    for side, theirs in _SIDES:
+        value, there = number(f"{theirs}_port")
+        wanted = there & (mark("_with_ports") != 0)
+        good &= ~wanted | ((value >= 0) & (value <= 65535))
+        columns[f"{side}_port"] = pa.array(np.where(good, value, 0).astype(np.int32), PORT, mask=~wanted | (value == 0))
+    for column, ways in _VOLUMES.items():
+        (one, one_there), (two, two_there) = number(ways[0]), number(ways[1])
+        opened = mark("_way") == 0
+        value = np.where(opened, one, two)
+        there = np.where(opened, one_there, two_there) & (mark("_way") < len(ways))
+        good &= ~there | (value >= 0)
+        columns[column] = pa.array(value, COUNT, mask=~there)
+    value, there = number("num_flows")
+    good &= ~there | (value >= 0)
+    columns["connections"] = pa.array(value, COUNT, mask=~there | (value == 0))
+    return Numbers(columns, good)
 
 
 def _named(record: Record, side: str, theirs: str) -> dict[str, str | None]:
@@ -111,21 +141,19 @@ def _named(record: Record, side: str, theirs: str) -> dict[str, str | None]:
     }
 
 
-def _volume(record: Record, reporter: Reporter | None) -> dict[str, int | None]:
+def _written_by(record: Record) -> dict[str, Any]:
     """
-    Return what each end sent. In and out are as the reporting end saw it.
+    Return who wrote it, and which way it looks: 0 from the initiator, 1 from the responder, 2 neither.
 
-    A host in between has no such side, and its transit counters do not say which way they look: nothing is told.
+    A host in between has no side to count by, and its transit counters do not say which way they look.
     """
-    if reporter not in (Reporter.INITIATOR, Reporter.RESPONDER):
-        return {}
-    sent, received = ("out", "in") if reporter is Reporter.INITIATOR else ("in", "out")
-    return {
-        "packets_sent": count_of(record, f"packets_{sent}"),
-        "bytes_sent": count_of(record, f"bytes_{sent}"),
-        "packets_received": count_of(record, f"packets_{received}"),
-        "bytes_received": count_of(record, f"bytes_{received}"),
-    }
+    reporter = _reporter(record)
+    return {"reporter": reporter, "_way": {Reporter.INITIATOR: 0, Reporter.RESPONDER: 1}.get(reporter, 2)}  # type: ignore[arg-type]
+
+
+def _protocol(record: Record) -> dict[str, Any]:
+    protocol = protocol_of(record, "proto")
+    return {"protocol": protocol, "_with_ports": protocol not in WITHOUT_PORTS}
 
 
 def _reporter(record: Record) -> Reporter | None:
@@ -169,3 +197,39 @@ def _service(record: Record) -> str | None:
 def _port(record: Record, theirs: str) -> int | None:
     """Return the port number, also under the name that exports of the index use."""
     return port_of(record, f"{theirs}_port" if f"{theirs}_port" in record else f"{theirs}_port_num")
+
+
+_SIDES = (("initiator", "source"), ("responder", "dest"))
+
+#: In and out are as the reporting end saw it: what column holds which of them, by who reports.
+_VOLUMES = {
+    f"{what}_{way}": (f"{what}_{ours}", f"{what}_{theirs}")
+    for what in ("packets", "bytes")
+    for way, ours, theirs in (("sent", "out", "in"), ("received", "in", "out"))
+}
+
+_CONSTANTS = {**SAID_BY_ALL, "initiator_basis": InitiatorBasis.LOG}
+
+_FACETS = (
+    Facet(("reporter",), _written_by),
+    Facet(("proto",), _protocol),
+    Facet(("host",), lambda r: {"reporter_name": text_of(r, "host")}),
+    Facet(("action",), lambda r: {"action": _action(r)}),
+    Facet(("policies",), lambda r: {"policies": enforced_policies(r)}),
+    Facet(("dest_service_namespace", "dest_service_name"), lambda r: {"responder_named_service": _service(r)}),
+    *(facet for side, theirs in _SIDES for facet in _end(side, theirs)),
+)
+
+#: What is read many lines at once. The shapes of others, the index's names for ports, and what a shipper that knows the
+#: pod adds are read one by one.
+PLAN = Plan(
+    needed=MARKS,
+    foreign=("_source", "Key", "protocol", "source_port_num", "dest_port_num", "kubernetes", "log"),
+    constants=_CONSTANTS,
+    facets=_FACETS,
+    numbers=(
+        "start_time", "end_time", "source_port", "dest_port", "packets_in", "packets_out", "bytes_in", "bytes_out",
+        "num_flows",
+    ),
+    of_numbers=_numbers,
+)  # fmt: skip
