@@ -22,11 +22,11 @@ import os, sys, time
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 from vzflow.pipeline import one_input
 whole = one_input._store
-def slow(name, *more):
+def slow(name, *more, **named):
     if "slow" in name:
         os.write(1, b"%d\\n" % os.getpid())
         {what}
-    return whole(name, *more)
+    return whole(name, *more, **named)
 one_input._store = slow
 from vzflow.__main__ import main
 main()
