@@ -248,9 +248,18 @@ def test_header_of_the_logs_beginning_holds_for_a_later_part():
 
 def test_header_that_is_cut_before_a_part_is_not_used():
     """Half a line of names would put values under wrong ones."""
-    context = Context("x", "0" * 16, "c1", before=header("conn", tuple(CONN), CONN_TYPES).encode()[:-40])
-    rows, tally = read_bytes(read, tsv_row(tuple(CONN), CONN).encode(), context)
-    assert (len(rows) + tally.rejected, tally.skipped.total()) == (1, 0)
+    before = header("conn", tuple(CONN), CONN_TYPES)
+    before = before[: before.index("\tservice")]
+    row = tsv_row(tuple(CONN)[:7], CONN).encode()
+    rows, tally = read_bytes(read, row, Context("x", "0" * 16, "c1", before=before.encode()))
+    assert (rows, tally.rejects[0].reason) == ([], "columns_ambiguous")
+
+
+@pytest.mark.parametrize("begin", ["#separator \\x09\n", "#path\tssl\n"])
+def test_header_that_begins_ends_the_one_before(begin):
+    """Until it names the fields, nothing says what the columns are."""
+    rows, tally = read_bytes(read, (as_tsv(CONN) + begin + tsv_row(tuple(CONN), CONN)).encode())
+    assert (len(rows), tally.rejects[0].reason) == (1, "columns_ambiguous")
 
 
 def test_json_rows_of_other_logs_are_skipped_by_name():
