@@ -285,4 +285,3 @@ class _Reading:
         elif self._pod is not None:
             said = columns.get("reporter_name", pa.nulls(count, TEXT)).cast(TEXT)
             columns["reporter_name"] = said.fill_null(self._pod)
-

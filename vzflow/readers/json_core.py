@@ -136,8 +136,9 @@ class JsonLines:
             np.zeros(rows, "B"), np.zeros(rows, "q"), np.zeros(rows, "q"),
             np.zeros((many, rows), "i"), np.zeros((many, rows), "q"), np.zeros((many, rows), "B"),
         )  # fmt: skip
-        self.plain_memory, self.begin_memory, self.end_memory = self.columns[:3]
-        self.code_memory, self.number_memory, self.state_memory = self.columns[3:]
+        # As memory, which Python reads as its own numbers.
+        self.plain_memory, self.begin_memory, self.end_memory = (memoryview(column) for column in self.columns[:3])
+        self.code_memory, self.number_memory, self.state_memory = (memoryview(column) for column in self.columns[3:])
         self.number_fields = bytearray(is_number for _, is_number in fields)
         self._want([path for path, _ in fields])
         size = 16
@@ -145,10 +146,10 @@ class JsonLines:
             size *= 2
         self.text_mask = size - 1
         self.texts_max = max_texts
-        self.text_bytes = np.zeros(max_text_bytes, "B")
-        self.text_words = np.zeros((max_texts + 1) * TEXT_WORDS, "q")
-        self.text_table = np.zeros(size, "i")
-        self.lasts = np.zeros(many, "q")
+        self.text_bytes = memoryview(np.zeros(max_text_bytes, "B"))
+        self.text_words = memoryview(np.zeros((max_texts + 1) * TEXT_WORDS, "q"))
+        self.text_table = memoryview(np.zeros(size, "i"))
+        self.lasts = memoryview(np.zeros(many, "q"))
         self.texts_known = 0
         self.bytes_used = 0
         self.texts = [[] for _ in fields]
@@ -188,11 +189,11 @@ class JsonLines:
                 inside = entry[1]
             names.setdefault((inside, last), [0, 0])[0] = field
         self.name_bytes = bytearray(MAX_NAME_BYTES + 8)
-        self.name_words = np.zeros((MAX_NAMES + 1) * NAME_WORDS, "q")
-        self.name_table = np.zeros(4 * MAX_NAMES, "i")
+        self.name_words = memoryview(np.zeros((MAX_NAMES + 1) * NAME_WORDS, "q"))
+        self.name_table = memoryview(np.zeros(4 * MAX_NAMES, "i"))
         self.names_known = self.names_used = 0
         self.turn = 0
-        self.turns = np.zeros(MAX_TURNS, "q")
+        self.turns = memoryview(np.zeros(MAX_TURNS, "q"))
         for (inside, name), (field, opens) in names.items():
             self.buf = name
             if not self._learn(0, len(name), inside, field, opens):
