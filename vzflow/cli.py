@@ -85,7 +85,8 @@ def ingest(
     ],
     store: StoreOption = DEFAULT_STORE,
     form: Annotated[
-        str, typer.Option("--format", envvar="VZFLOW_FORMAT", help="auto, pcap, calico or envoy.")
+        str,
+        typer.Option("--format", envvar="VZFLOW_FORMAT", help="auto, pcap, calico, envoy, ztunnel, hubble or zeek."),
     ] = "auto",
     identity: Annotated[
         list[str] | None,

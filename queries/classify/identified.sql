@@ -41,14 +41,14 @@ WITH widened AS (
            THEN 'name_and_address'
          WHEN l.responder_name_set = 'unknown' AND w.responder_window IS NULL THEN 'not_found'
          ELSE 'name' END AS responder_identity_basis,
-    f.protocol, f.source, f.reporter, f.action, f.connection_state, f.response_code,
+    f.protocol, f.source, f.reporter, f.action, f.connection_state, f.response_code, f.app_protocol,
     CASE WHEN f.hop = 'pod_internal' THEN 'pod_internal'
          WHEN f.hop = 'loopback' OR l.initiator_address_set = 'loopback' OR l.responder_address_set = 'loopback'
            OR f.initiator_ip = f.responder_ip THEN 'loopback' END AS off_wire,
     f.hop = 'outer_tunnel' AS outer_tunnel,
-    CASE WHEN f.source = 'pcap' AND f.hop <> 'wire' AND f.transport_seen = 'plaintext' THEN 'unknown'
+    CASE WHEN f.source IN ('pcap', 'zeek') AND f.hop <> 'wire' AND f.transport_seen = 'plaintext' THEN 'unknown'
          ELSE f.transport_seen END AS seen,
-    CASE WHEN f.source = 'pcap' AND f.hop <> 'wire' AND f.transport_seen = 'plaintext' THEN 'not_on_wire'
+    CASE WHEN f.source IN ('pcap', 'zeek') AND f.hop <> 'wire' AND f.transport_seen = 'plaintext' THEN 'not_on_wire'
          ELSE f.transport_seen_basis END AS seen_basis,
     coalesce(d.trust_domain IS NOT NULL, false) AS trusted,
     -- A certificate of the mesh that names a service account none of the address's pods has: somebody is not who
@@ -84,12 +84,17 @@ WITH widened AS (
            || coalesce(c.responder_window, '') END AS responder_all,
     -- Packets that the capture length cut inside their headers may have held some: such a flow is no bare probe.
     coalesce(c.payload_sent, 0) + coalesce(c.payload_received, 0) > 0 OR c.cut_headers AS has_payload,
-    CASE WHEN c.source = 'pcap' THEN 'tap'
-         WHEN c.source = 'envoy' AND c.reporter = 'responder' THEN 'responder_proxy'
-         WHEN c.source = 'envoy' AND c.reporter = 'initiator' THEN 'initiator_proxy'
+    CASE WHEN c.source IN ('pcap', 'zeek') THEN 'tap'
+         WHEN c.source IN ('envoy', 'ztunnel') AND c.reporter = 'responder' THEN 'responder_proxy'
+         WHEN c.source IN ('envoy', 'ztunnel') AND c.reporter = 'initiator' THEN 'initiator_proxy'
          ELSE 'log' END AS evidence_origin,
     CASE
-      WHEN c.action = 'denied' THEN CASE WHEN c.source = 'envoy' THEN 'blocked_l7' ELSE 'blocked' END
+      -- ztunnel denies clear text on a STRICT port by a policy of its own; a parsed message is denied at layer 7.
+      WHEN c.action = 'denied'
+        THEN CASE WHEN c.source = 'ztunnel' AND c.connection_state = 'refused' THEN 'refused'
+                  WHEN c.source IN ('envoy', 'ztunnel') THEN 'blocked_l7'
+                  WHEN c.source = 'hubble' AND c.app_protocol IS NOT NULL THEN 'blocked_l7'
+                  ELSE 'blocked' END
       WHEN c.connection_state = 'refused' THEN 'refused'
       WHEN c.connection_state = 'attempted' THEN 'attempted'
       WHEN c.source = 'envoy' AND c.response_code > 0

@@ -68,7 +68,7 @@ WITH member AS (
     count(DISTINCT CASE WHEN NOT w.overruled THEN w.answer END) AS answers,
     -- A denial is the whole story unless payload is proven to have passed: by packets or a client's proxy for a denial
     -- at layer 3, by the denying proxy itself for one at layer 7, whose refusal is payload too.
-    min(CASE WHEN w.outcome = 'served' AND w.source = 'envoy' AND w.reporter = 'responder' THEN 0
+    min(CASE WHEN w.outcome = 'served' AND w.source IN ('envoy', 'ztunnel') AND w.reporter = 'responder' THEN 0
              WHEN w.outcome = 'blocked_l7' THEN 1 WHEN w.outcome = 'served' THEN 2 WHEN w.outcome = 'blocked' THEN 3
              WHEN w.outcome = 'refused' THEN 4 WHEN w.outcome = 'reached' THEN 5 WHEN w.outcome = 'attempted' THEN 6
              ELSE 7 END) AS outcome_place,

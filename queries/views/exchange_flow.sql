@@ -44,9 +44,11 @@ WITH judged AS (
     -- Windows of the two ends are not cut at the same second. The middle halves of two windows of one reporter never
     -- meet; those of the two ends meet when most of the windows do.
     CASE WHEN s.joined_by = 'window' THEN s.first_seen + (s.last_seen - s.first_seen) / 4 ELSE s.first_seen END AS since,
-    -- Logs are coarser than packets: Envoy cuts begin and duration to milliseconds, Calico to seconds.
+    -- Logs are coarser than packets: Envoy and ztunnel cut to milliseconds, Calico to seconds. A Hubble event is one
+    -- packet, and packets of one 5-tuple are one flow until none came for two minutes.
     CASE WHEN s.joined_by = 'window' THEN s.last_seen - (s.last_seen - s.first_seen) / 4
-         WHEN s.source = 'envoy' THEN s.last_seen + INTERVAL '2' MILLISECOND
+         WHEN s.source IN ('envoy', 'ztunnel') THEN s.last_seen + INTERVAL '2' MILLISECOND
+         WHEN s.source = 'hubble' THEN s.last_seen + INTERVAL '120' SECOND
          WHEN s.source = 'calico' THEN s.last_seen + INTERVAL '1' SECOND
          ELSE s.last_seen END AS until,
     CASE s.joined_by

@@ -55,6 +55,23 @@ def calico_line(number):
     return json.dumps(record).encode() + b"\n"
 
 
+#: What the first lines of Zeek's conn.log say of the others, as far as they are needed.
+ZEEK_HEADER = (
+    b"#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tconn\n"
+    b"#open\t2026-01-02-03-00-00\n"
+    b"#fields\tts\tuid\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tproto\tconn_state\thistory\n"
+    b"#types\ttime\tstring\taddr\tport\taddr\tport\tenum\tstring\tstring\n"
+)
+
+
+def zeek_rows(begin, end):
+    """The rows *begin* to *end*, exclusive, of a conn.log; each begins with its time and none says what a column is."""
+    return b"".join(
+        f"{1767323045 + n}.000000\tC{n}\t10.0.0.2\t{10000 + n}\t10.0.0.1\t80\ttcp\tS0\tS\n".encode()
+        for n in range(begin, end)
+    )
+
+
 def capture(packets):
     """A pcap of *packets* UDP datagrams, one a millisecond, each a flow of its own."""
     out = [struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)]

@@ -19,6 +19,7 @@ from pipeline.pipeline_support import (
     SAMPLE_INPUTS,
     SMALL_SNAPSHOT,
     SNAPSHOT,
+    ZEEK_HEADER,
     by_segment,
     calico_line,
     capture,
@@ -30,6 +31,7 @@ from pipeline.pipeline_support import (
     receipts,
     recorded,
     stored,
+    zeek_rows,
 )
 from readers.packet_support import BEGIN, ethernet, ipv4, pcap_file, tcp, udp
 
@@ -249,6 +251,21 @@ def test_log_that_grew_and_was_rotated_and_gzipped_gives_every_line_once(store, 
     assert fates(result) == ["stored", "continued"]
     assert recorded(store) == once(envoy_log(0, 1600))
     assert fates(stored([tmp_path / "a.log", tmp_path / "a.log.1.gz"], store)) == ["unchanged", "unchanged"]
+
+
+def in_a_container_log(content):
+    return b"".join(b"2026-01-02T03:04:05.000000000Z stdout F " + line for line in content.splitlines(keepends=True))
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, in_a_container_log])
+def test_log_whose_first_lines_say_how_the_others_are_written_goes_on_without_them(store, tmp_path, once, pack):
+    """What is new in a Zeek log has no header; the log's beginning has it, out of whatever it is wrapped in."""
+    for end in (3, 3000, 3010):
+        log = put(tmp_path / "conn.log", pack(ZEEK_HEADER + zeek_rows(0, end)))
+        result = stored([log], store).inputs[0]
+        assert result.rejected == 0
+    assert (result.fate, result.records) == ("continued", 10)
+    assert recorded(store) == once(ZEEK_HEADER + zeek_rows(0, 3010))
 
 
 def test_older_copy_of_a_log_adds_nothing(store, tmp_path, once):

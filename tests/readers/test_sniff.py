@@ -4,6 +4,11 @@ import json
 
 import pytest
 from readers.log_support import INBOUND, as_json, as_text, sample
+from readers.test_hubble import FLOW
+from readers.test_zeek import CONN, SSL, as_tsv
+from readers.test_ztunnel import OUTBOUND
+from readers.test_ztunnel import as_json as ztunnel_json
+from readers.test_ztunnel import as_text as ztunnel_text
 
 from vzflow.flow.errors import UnreadableInput, UsageProblem
 from vzflow.readers.sniff import FORMATS, sniff
@@ -13,10 +18,25 @@ CALICO = json.dumps(
     {"action": "allow", "reporter": "src", "proto": "tcp", "source_type": "wep", "dest_type": "net"}
 ).encode()
 
+HEADS = [
+    (PCAP, "pcap"),
+    (CALICO, "calico"),
+    (as_text(INBOUND).encode(), "envoy"),
+    (as_json(INBOUND).encode(), "envoy"),
+    (ztunnel_text(OUTBOUND).encode(), "ztunnel"),
+    (ztunnel_json(OUTBOUND).encode(), "ztunnel"),
+    (json.dumps({"flow": FLOW}).encode(), "hubble"),
+    (json.dumps(FLOW).encode(), "hubble"),
+    (as_tsv(CONN).encode(), "zeek"),
+    (as_tsv(SSL, "ssl").encode(), "zeek"),
+    (json.dumps(CONN).encode(), "zeek"),
+    (json.dumps(SSL).encode(), "zeek"),
+]
+
 
 @pytest.mark.parametrize(
     ("head", "name"),
-    [(PCAP, "pcap"), (CALICO, "calico"), (as_text(INBOUND).encode(), "envoy"), (as_json(INBOUND).encode(), "envoy")],
+    HEADS,
 )
 def test_content_names_the_format_whatever_the_file_is_called(head, name):
     """A file's name proves nothing of its content."""
@@ -24,7 +44,7 @@ def test_content_names_the_format_whatever_the_file_is_called(head, name):
     assert sniff(head, "x", name).name == name
 
 
-@pytest.mark.parametrize("head", [PCAP, CALICO, as_text(INBOUND).encode(), as_json(INBOUND).encode()])
+@pytest.mark.parametrize("head", [head for head, _ in HEADS])
 def test_exactly_one_format_recognises_an_input(head):
     """The order of the formats decides nothing."""
     assert len([f for f in FORMATS.values() if f.recognises(head)]) == 1
@@ -35,7 +55,7 @@ def test_exactly_one_format_recognises_an_input(head):
     ["calico-enterprise-flows.jsonl", "calico-enterprise-flows-space-delimited.log", "calico-felix-syslog-deny.log",
      "calico-log-action-kernel.log", "calico-ebpf-trace.log", "istio-text-1.9plus-http.log",
      "istio-text-1.9plus-tcp.log", "istio-text-1.9plus-failures.log", "istio-json-1.9plus.jsonl",
-     "istio-json-1.3-allstrings.jsonl"],
+     "istio-json-1.3-allstrings.jsonl", "ztunnel-text-kiali.log", "ztunnel-errors-and-eras.log", "ztunnel-cri.log"],
 )  # fmt: skip
 def test_shared_samples_are_named(name):
     """Published logs, by content."""

@@ -29,6 +29,9 @@ class Source(Closed):
     PCAP = "pcap", "Packets from a capture file."
     CALICO = "calico", "A Calico flow log record, or a line in which Calico tells of one packet."
     ENVOY = "envoy", "An Envoy access log line."
+    ZTUNNEL = "ztunnel", "An access log line of ztunnel, the node proxy of Istio's ambient mode."
+    HUBBLE = "hubble", "A Hubble event of Cilium: one packet or one message, and where it was seen."
+    ZEEK = "zeek", "A row of Zeek's conn.log or ssl.log."
 
 
 class Reporter(Closed):
@@ -61,6 +64,7 @@ class Hop(Closed):
 
 class NamedKind(Closed):
     POD = "pod", "A workload endpoint."
+    WORKLOAD = "workload", "What a mesh proxy knows under the address: mostly a pod's name, sometimes a workload's."
     HOST = "host", "A host endpoint."
     NETWORK_SET = "network_set", "A named set of addresses."
     PRIVATE_NETWORK = "private_network", "Something the log calls private: a hint, never proof."
@@ -106,6 +110,7 @@ class Transport(Closed):
 class TransportBasis(Closed):
     CLIENT_CERTIFICATE = "client_certificate", "TLS 1.2 or older: a client certificate was sent and data followed."
     PEER_URI = "peer_uri", "A proxy printed the peer's URI SAN for a handshake that succeeded."
+    MESH_IDENTITY = "mesh_identity", "ztunnel printed identities, as it does for mutual TLS only, and did not fail."
     ISTIO_ALPN = "istio_alpn", "The ClientHello offers an Istio ALPN and application data went both ways."
     OUTBOUND_SNI = "outbound_sni", "An inbound proxy parsed HTTP that arrived under an `outbound_` server name."
     CERTIFICATE_WITHHELD = "certificate_withheld", "The server asked for a client certificate and got none."
@@ -282,6 +287,13 @@ class SkipReason(Closed):
     OTHER_PROGRAM = "other_program", "A line in Calico's or the kernel's words that another program wrote: no evidence."
     STREAM_ERROR = "stream_error", "An error message in an event stream: flows may be missing after it."
     NOT_A_PACKET = "not_a_packet", "A block of a capture file that holds no packet."
+    CONNECTION_OPENED = "connection_opened", "ztunnel's debug line at a connection's begin; another tells how it ended."
+    LOST_EVENTS = "lost_events", "Hubble's word that events were lost; its count of them is not added up."
+    SOCKET_EVENT = "socket_event", "A socket call that Cilium saw or translated: no packet and no message."
+    NO_FLOW_EVENT = "no_flow_event", "A Hubble event of an agent, a node or the datapath itself, not of traffic."
+    LOG_HEADER = "log_header", "A line that says how a Zeek log is written."
+    OTHER_LOG = "other_log", "A row of another Zeek log than conn and ssl."
+    TUNNEL_OUTSIDE = "tunnel_outside", "The outside of a tunnel whose inside Zeek logs as connections of their own."
 
 
 class Severity(Closed):

@@ -63,6 +63,7 @@ class Segment:
         replaces: Segments of the same bytes and reporter under another interpretation.
         offset_from, offset_to, unfinished: Bytes of the uncompressed content.
         damaged: The compressed stream ends in damage.
+        before: The beginning of the log, as far as it is before this range.
         receipt: The columns of a receipt that are known before reading.
     """
 
@@ -77,6 +78,7 @@ class Segment:
     known: bool
     replaces: tuple[str, ...]
     receipt: dict[str, Any]
+    before: bytes = b""
 
     @property
     def empty(self) -> bool:
@@ -285,7 +287,7 @@ def _log_segment(
     known = nothing_new or any(r["segment"] == segment for r in receipts)
     return Segment(
         opened.name, form, segment, receipt["stream"], start, end, scan.size - end, damaged, known,
-        _read_otherwise(shared, common["interpretation"]), receipt,
+        _read_otherwise(shared, common["interpretation"]), receipt, head[:start],
     )  # fmt: skip
 
 

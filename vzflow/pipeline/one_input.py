@@ -171,7 +171,7 @@ def _read(opened: Opened, lake: Lake, how: How, progress: Progress | None) -> In
                 return _known(found, lake, receipts)
             part = range_of(opened, found, reading)
             finish = partial(check_range, part, found)
-            return _store(opened.name, form, how, part, finish, tally, lake, receipts, stream=True)
+            return _store(opened.name, form, how, part, finish, tally, lake, receipts, stream=True, before=found.before)
         if looks_known(opened, receipts):
             found = find_segment(opened, how, receipts, looking)
             if found.known:
@@ -210,15 +210,17 @@ def _before(found: Segment, receipts: list[dict[str, Any]]) -> tuple[int, str | 
 
 def _store(
     name: str, form: Format, how: How, part: Part, finish: Callable[[], Segment], tally: Tally, lake: Lake,
-    receipts: list[dict[str, Any]], *, stream: bool,
+    receipts: list[dict[str, Any]], *, stream: bool, before: bytes = b"",
 ) -> InputResult:  # fmt: skip
-    """Read *part* into the store; *finish* says what it was once its reader is done with it."""
+    """Read *part* into the store; *finish* says what it was once its reader is done with it, *before* how it began."""
     flows = 0
     finished: list[Segment] = []
 
     def counted() -> Iterator[pa.RecordBatch]:
         nonlocal flows
-        context = Context(name, _PENDING, how.cluster, how.reporter, how.vxlan_ports, document=not stream)
+        context = Context(
+            name, _PENDING, how.cluster, how.reporter, how.vxlan_ports, document=not stream, before=before
+        )
         for batch in form.read(BufferedReader(part, _GATHERED), context, tally):
             flows += batch.num_rows
             yield batch

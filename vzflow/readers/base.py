@@ -28,6 +28,8 @@ class Context:
         reporter_name: Namespace/pod whose proxy wrote the log, when the user knows it.
         vxlan_ports: UDP ports that carry VXLAN, besides the usual ones.
         document: Whether a log is JSON documents instead of lines; null if its beginning is to tell.
+        before: The beginning of the log of which the bytes are a later part, as far as it is before them, at most
+            64 KiB: formats whose first lines say how the others are written need it. Empty if they begin the log.
     """
 
     path: str
@@ -36,6 +38,7 @@ class Context:
     reporter_name: str | None = None
     vxlan_ports: tuple[int, ...] = ()
     document: bool | None = None
+    before: bytes = b""
 
     def place(self, record: int | None = None) -> Place:
         return Place(self.path, record)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vzflow.flow.errors import Place, UnreadableInput, UsageProblem
-from vzflow.readers import calico, envoy, pcap
+from vzflow.readers import calico, envoy, hubble, pcap, zeek, ztunnel
 from vzflow.readers.base import HEAD, Reader
 from vzflow.readers.documents import is_document
 from vzflow.readers.unwrapping import unwrapped_head
@@ -53,6 +53,15 @@ FORMATS: dict[str, Format] = {
             envoy.recognises,
             envoy.read,
         ),
+        Format(
+            "ztunnel",
+            "Access logs of ztunnel (Istio ambient), text or JSON, all builds since 2024.",
+            True,
+            ztunnel.recognises,
+            ztunnel.read,
+        ),
+        Format("hubble", "Cilium Hubble flows as JSON lines.", True, hubble.recognises, hubble.read),
+        Format("zeek", "Zeek conn.log and ssl.log, tab-separated or JSON.", True, zeek.recognises, zeek.read),
     )
 }
 
