@@ -216,7 +216,7 @@ def _store(
 
     def counted() -> Iterator[pa.RecordBatch]:
         nonlocal flows
-        context = Context(name, _PENDING, how.cluster, how.reporter, how.vxlan_ports)
+        context = Context(name, _PENDING, how.cluster, how.reporter, how.vxlan_ports, how.envoy_format)
         for batch in form.read(BufferedReader(part, _GATHERED), context, tally):
             flows += batch.num_rows
             yield batch

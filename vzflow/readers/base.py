@@ -27,6 +27,7 @@ class Context:
         cluster: Cluster the addresses belong to.
         reporter_name: Namespace/pod whose proxy wrote the log, when the user knows it.
         vxlan_ports: UDP ports that carry VXLAN, besides the usual ones.
+        envoy_format: Formats of Envoy access logs, as `vzflow.readers.envoy.given` returns them; null for known ones.
     """
 
     path: str
@@ -34,6 +35,7 @@ class Context:
     cluster: str
     reporter_name: str | None = None
     vxlan_ports: tuple[int, ...] = ()
+    envoy_format: str | None = None
 
     def place(self, record: int | None = None) -> Place:
         return Place(self.path, record)

@@ -9,8 +9,12 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from vzflow.flow.batch import batches
+from vzflow.flow.key import ENTRY
 from vzflow.flow.terms import RejectReason, SkipReason
 from vzflow.readers.base import Context, Tally, lines
+
+#: A row of recorded columns; several where one line is a message of several records.
+Parsed = dict[str, Any] | list[dict[str, Any]] | SkipReason
 
 #: Largest count a column can hold (signed 64 bit).
 LARGEST = (1 << 63) - 1
@@ -39,7 +43,7 @@ def invalid(name: str, value: object) -> Unusable:
 
 
 def flows_of_lines(
-    stream: BinaryIO, context: Context, tally: Tally, parse: Callable[[bytes], dict[str, Any] | SkipReason]
+    stream: BinaryIO, context: Context, tally: Tally, parse: Callable[[bytes], Parsed]
 ) -> Iterator[pa.RecordBatch]:
     """
     Yield one flow for every line that *parse* turns into a row; skips and rejects go to *tally*.
@@ -51,30 +55,32 @@ def flows_of_lines(
         parse: Line without its end -> recorded columns, or why it is no record. Raises Unusable.
 
     Yields:
-        Batches of FLOW_SCHEMA in the order of the lines; `record` is the line number.
+        Batches of FLOW_SCHEMA in the order of the lines; `record` is the line number, and for the further flows of a
+        message of several the line number + ENTRY, + 2 ENTRY and so on. A message is one record of the tally.
     """
     return batches(_rows(stream, context, tally, parse))
 
 
 def _rows(
-    stream: BinaryIO, context: Context, tally: Tally, parse: Callable[[bytes], dict[str, Any] | SkipReason]
+    stream: BinaryIO, context: Context, tally: Tally, parse: Callable[[bytes], Parsed]
 ) -> Iterator[dict[str, Any]]:
     for number, line in lines(stream, tally):
         try:
-            row = parse(line)
+            parsed = parse(line)
         except Unusable as unusable:
             tally.reject(number, unusable.reason, unusable.detail, line)
             continue
-        if isinstance(row, SkipReason):
-            tally.skip(row)
+        if isinstance(parsed, SkipReason):
+            tally.skip(parsed)
             continue
-        row["segment"] = context.segment
-        row["record"] = number
-        row["cluster"] = context.cluster
-        if context.reporter_name is not None:
-            row["reporter_name"] = context.reporter_name
         tally.in_flows += 1
-        yield row
+        for entry, row in enumerate(parsed if isinstance(parsed, list) else [parsed]):
+            row["segment"] = context.segment
+            row["record"] = number + entry * ENTRY
+            row["cluster"] = context.cluster
+            if context.reporter_name is not None:
+                row["reporter_name"] = context.reporter_name
+            yield row
 
 
 def _no_constant(name: str) -> None:
@@ -84,7 +90,7 @@ def _no_constant(name: str) -> None:
 _DECODER = json.JSONDecoder(parse_constant=_no_constant)
 
 
-def json_object(line: bytes) -> dict[str, Any]:
+def json_object(line: bytes, decoder: json.JSONDecoder = _DECODER) -> dict[str, Any]:
     """
     Return the JSON object that is *line*.
 
@@ -93,7 +99,7 @@ def json_object(line: bytes) -> dict[str, Any]:
     """
     try:
         text = line.decode()
-        value = _DECODER.decode(text)
+        value = decoder.decode(text)
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeError as error:

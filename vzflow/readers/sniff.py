@@ -46,7 +46,7 @@ FORMATS: dict[str, Format] = {
         ),
         Format(
             "envoy",
-            "Envoy access logs in Istio's default text (1.9 and later) or JSON encoding.",
+            "Envoy and Istio access logs: default text of every release, JSON, any format given, stored ALS and OTLP.",
             True,
             envoy.recognises,
             envoy.read,
@@ -83,9 +83,15 @@ _FOREIGN: tuple[tuple[bytes, str], ...] = (
 )
 
 
-def sniff(head: bytes, path: str, wanted: str = "auto") -> Format:
+def sniff(head: bytes, path: str, wanted: str = "auto", envoy_format: str | None = None) -> Format:
     """
     Return the format of an input that begins with *head* (uncompressed), or the one the user *wanted*.
+
+    Args:
+        head: Up to HEAD bytes.
+        path: Name for messages.
+        wanted: Name of a format, or auto.
+        envoy_format: Formats that Envoy access logs may have besides the known ones.
 
     Raises:
         UsageProblem: *wanted* is not a format.
@@ -95,6 +101,8 @@ def sniff(head: bytes, path: str, wanted: str = "auto") -> Format:
         raise UsageProblem(f"no such format: {wanted}", at="--format", do=f"Use auto, {', '.join(FORMATS)}.")
     if not head:
         raise UnreadableInput("the input is empty", at=Place(path), do="Name a capture or a log.")
+    if envoy_format is not None and wanted in ("auto", "envoy") and envoy.recognises_format(head, envoy_format):
+        return FORMATS["envoy"]
     for kind in FORMATS.values():
         if wanted in ("auto", kind.name) and kind.recognises(head):
             return kind
