@@ -198,7 +198,7 @@ class TextLayout:
             if match is None:
                 return None
             values = match.groupdict()
-            _check_server_name(values)
+            check_server_name(values.get("requested_server_name", b""))
             for place, (field, beside) in enumerate(self._free):
                 free = values[field.column] if field.column else values.pop(f"free{place}")
                 if _BLANK.search(free):
@@ -211,7 +211,7 @@ class TextLayout:
                 f.column: line[begin:end]
                 for f, (begin, end) in zip(self._parts.fields, spans, strict=True) if f.column is not None
             }  # fmt: skip
-            _check_server_name(values)
+            check_server_name(values.get("requested_server_name", b""))
         try:
             columns = {name: absent(value.decode()) for name, value in values.items()}
         except UnicodeError as error:
@@ -219,12 +219,11 @@ class TextLayout:
         return with_times(columns, self._parts.clocks) | self._fixed
 
 
-def _check_server_name(values: Mapping[str, bytes]) -> None:
+def check_server_name(name: bytes) -> None:
     """
     Raises:
         Unusable: What stands in the place of the server name is none, so the columns are not those of the format.
     """
-    name = values.get("requested_server_name", b"")
     if name and not _SERVER_NAME.fullmatch(name):
         raise invalid("requested_server_name", name.decode(errors="backslashreplace"))
 

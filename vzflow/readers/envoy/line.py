@@ -86,8 +86,8 @@ class Line:
         self.upstream_local = self._address("upstream_local_address")
         self.downstream_local = self._address("downstream_local_address")
         self.peer = self._peer()
-        #: Whether one leg is a hop between listeners of one Envoy, whose TLS columns say nothing of the wire.
-        self.internal = any((columns.get(name) or "").startswith(_INTERNAL) for name in _ADDRESSES)
+        #: Addresses of listeners inside one Envoy: the TLS columns of such a hop say nothing of the wire.
+        self.internal = frozenset(name for name in _ADDRESSES if (columns.get(name) or "").startswith(_INTERNAL))
 
     def logs(self, name: str) -> bool:
         """Return whether the log format has this column, whatever it says here."""

@@ -217,6 +217,9 @@ def _denial(line: Line) -> Columns:
 def _protection(line: Line, direction: Direction) -> Columns:
     if direction is Direction.INBOUND and not line.internal:
         return {"tls_sni": line.text("requested_server_name"), **_inbound(line)}
+    if direction is Direction.INBOUND and not any(name.startswith("downstream_") for name in line.internal):
+        # A tunnel ends here and its inside goes on to another listener: what is said of TLS is the tunnel's.
+        return _inbound(line) if _is_tls(line) or line.certificate else _unknown()
     if direction is Direction.OUTBOUND and not line.internal:
         return _outbound(line)
     # A waypoint's request came through a tunnel that the line does not show: its `-` says nothing of the wire.

@@ -16,7 +16,15 @@ from typing import Any
 
 from vzflow.flow.terms import RejectReason
 from vzflow.readers.envoy.clock import Clock
-from vzflow.readers.envoy.format import Columns, FormatProblem, TextLayout, absent, parts_of, with_times
+from vzflow.readers.envoy.format import (
+    Columns,
+    FormatProblem,
+    TextLayout,
+    absent,
+    check_server_name,
+    parts_of,
+    with_times,
+)
 from vzflow.readers.log_lines import Unusable, invalid, json_object
 
 Path = tuple[str | int, ...]
@@ -107,6 +115,7 @@ class JsonLayout:
             return None
         columns: Columns = {name: text_of(name, found.get(path)) for path, name in self._columns.items()}
         columns = with_times(columns, self._clocks)
+        check_server_name((columns.get("requested_server_name") or "").encode())
         for path, layout in self._texts.items():
             value = found.get(path)
             parsed = layout.parse(value.encode()) if isinstance(value, str) else None
