@@ -83,6 +83,10 @@ TRUTHS = {
 }  # fmt: skip
 
 
+#: Keys for a JSON template that is printed in text mode.
+KEYS = (f'x","peer":"{EVIL}', f'x","tls":"TLSv1.1","peer":"{EVIL}', 'x","more":"y', 'x"},"to":{"addr":"10.6.6.6:666')
+
+
 def forged(text: str) -> list[str]:
     """Values that hold columns of *text*: a whole line of it, and what follows and precedes every field."""
     line = printed(text, INBOUND | {
@@ -160,7 +164,7 @@ def test_honest_line_of_every_format_is_read(name, truth):
 @pytest.mark.parametrize("name", ALL)
 def test_columns_inside_chosen_text_never_become_columns(name, chosen):
     """Planted: whole lines, their beginnings and ends, in every field that a client chooses, of every format."""
-    for value in ('"', '" "', 'a"b', " ", "a b", "- x", "\\", '\\"', "|", "\t", *forged(ALL[name])):
+    for value in ('"', '" "', 'a"b', " ", "a b", "- x", "\\", '\\"', "|", "\t", *KEYS, *forged(ALL[name])):
         for truth in TRUTHS.values():
             check(name, truth | {chosen: value}, chosen)
 

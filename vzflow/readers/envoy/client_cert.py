@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 
 #: `Key=value`, the value bare or in quotes with `\"` for a quote in it.
-_PAIR = re.compile(r'([A-Za-z]+)=((?:[^",;=]|=(?!"))*|"(?:[^"\\]|\\.)*")')
+_PAIR = re.compile(r'([A-Za-z]+)=("(?:[^"\\]|\\.)*"|(?:[^",;=]|=(?!"))*)')
 
 
 def own_peer(header: str) -> str | None:

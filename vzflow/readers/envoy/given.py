@@ -57,7 +57,10 @@ def given(argument: str) -> Given:
             place in it.
     """
     place = argument[1:] if argument.startswith("@") else OPTION
-    found = _of_file(Path(argument[1:])) if argument.startswith("@") else [_of_text(argument)]
+    formats = _of_file(Path(argument[1:])) if argument.startswith("@") else [_of_text(argument)]
+    # With the line's end or without, it is the same format.
+    found = [one.removesuffix("\n") if isinstance(one, str) else one for one in formats]
+    found = [one for number, one in enumerate(found) if one not in found[:number]]
     notes: list[str] = []
     for one in found:
         try:
@@ -121,7 +124,7 @@ def _of_file(path: Path) -> list[Format]:
         documents = []
     found = [one for document in documents for one in _formats_in(document, path)]
     if found or _is_mesh(documents):
-        return [one for number, one in enumerate(found) if one not in found[:number]]
+        return found
     bare = _of_text(text.strip())
     if "%" not in text or (documents and isinstance(bare, str)):
         what = "no accessLogFormat, logFormat, text_format, json_format or format string"
