@@ -336,7 +336,8 @@ def _outbound(line: Line) -> Columns:
         return _unknown()
     if line.http is not None and line.answered and line.cluster.startswith("outbound|"):
         return _seen(Transport.PLAINTEXT, TransportBasis.NO_TLS_UPSTREAM, Ternary.NO)
-    return _unknown() | {"mesh_mtls": Ternary.NO}
+    # The proxy did no TLS; bytes that it passed on may have been the app's own.
+    return (_raw_connection(line) if line.http is None else _unknown()) | {"mesh_mtls": Ternary.NO}
 
 
 def _handshake_failed(line: Line) -> bool:
