@@ -106,6 +106,12 @@ def ingest(
         typer.Option("--vxlan-port", envvar="VZFLOW_VXLAN_PORT", min=1, max=65535,
                      help="UDP port that carries VXLAN in captures, besides 4789 and 8472; repeat."),
     ] = None,
+    envoy_format: Annotated[
+        str | None,
+        typer.Option("--envoy-format", envvar="VZFLOW_ENVOY_FORMAT", metavar="STR|@FILE",
+                     help="Format string or JSON template of Envoy access logs, or a file that holds it: MeshConfig, "
+                     "logFormat of an extensionProvider, EnvoyFilter."),
+    ] = None,
     jobs: Annotated[
         int,
         typer.Option("--jobs", envvar="VZFLOW_JOBS", min=0,
@@ -126,8 +132,12 @@ def ingest(
     with _progress(quiet=quiet) as progress:
         result = run_ingest(
             inputs, store, form=form, identity=identity or [], model=model or [], reporter=reporter, cluster=cluster,
-            vxlan_ports=vxlan_port or (), classify=not no_classify, jobs=jobs, progress=progress,
+            vxlan_ports=vxlan_port or (), envoy_format=envoy_format, classify=not no_classify, jobs=jobs,
+            progress=progress,
         )  # fmt: skip
+    if not quiet:
+        for note in result.notes:
+            _say(note)
     _tell(result.inputs, result.errors, quiet=quiet)
     _exit(result.exit_code(strict=strict))
 

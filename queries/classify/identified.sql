@@ -116,7 +116,8 @@ WITH widened AS (
            THEN 'behind:' || j.initiator_all ELSE j.initiator_all END AS initiator_set,
     j.responder_all AS responder_set,
     -- Tunnels run between nodes: bytes that look like one are no excuse for a pod that is dialled at its own address.
-    j.outer_tunnel AND NOT (coalesce(nr.has_pod_address, false) OR coalesce(ar.has_pod_address, false)) AS tunnel
+    -- A proxy that says so knows: its tunnels end at pods.
+    j.outer_tunnel AND (j.source <> 'pcap' OR NOT (coalesce(nr.has_pod_address, false) OR coalesce(ar.has_pod_address, false))) AS tunnel
   FROM joined j
   LEFT JOIN set_trait ni ON ni.set_id = j.initiator_name_set
   LEFT JOIN set_trait ai ON ai.set_id = j.initiator_address_set

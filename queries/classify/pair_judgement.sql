@@ -45,6 +45,7 @@ WITH spoken AS (
     CASE WHEN p.seen = 'mtls' AND NOT p.trusted THEN 'tls'
          WHEN p.seen = 'tls' AND p.seen_basis = 'istio_alpn' AND p.terminates THEN 'mtls'
          WHEN p.seen = 'tls' AND p.seen_basis = 'outbound_sni' THEN 'mtls'
+         WHEN p.seen = 'tls' AND p.seen_basis IN ('forwarded_client_cert', 'both_uris') AND p.trusted THEN 'mtls'
          ELSE p.seen END AS transport,
     CASE WHEN p.seen = 'mtls' AND NOT p.trusted THEN 'foreign_trust_domain'
          WHEN p.seen = 'tls' AND p.seen_basis = 'istio_alpn' AND NOT p.terminates THEN 'responder_not_in_mesh'
@@ -52,6 +53,7 @@ WITH spoken AS (
     CASE WHEN p.seen = 'unknown' THEN NULL
          WHEN p.seen = 'tls' AND p.seen_basis = 'istio_alpn' AND p.terminates THEN 'inferred'
          WHEN p.seen = 'tls' AND p.seen_basis = 'outbound_sni' THEN 'inferred'
+         WHEN p.seen = 'tls' AND p.seen_basis IN ('forwarded_client_cert', 'both_uris') AND p.trusted THEN 'inferred'
          ELSE 'proven' END AS transport_grade,
     p.rule_id IS NOT NULL OR p.in_scope OR p.in_mesh OR p.responder_kind = 'service' AS concerns,
     CASE

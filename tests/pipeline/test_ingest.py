@@ -662,3 +662,41 @@ def test_busy_store_is_told_of_and_what_was_stored_stays(store, tmp_path, monkey
     monkeypatch.setattr(Judge, "refresh", refuse)
     result = ingest([put(tmp_path / "a.log", envoy_log(0, 3))], store)
     assert (fates(result), result.exit_code(strict=False), len(recorded(store))) == (["stored"], 5, 3)
+
+
+FORMAT = '[%START_TIME%] "%PROTOCOL%" %RESPONSE_CODE% %DOWNSTREAM_DIRECT_REMOTE_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS%'
+CUSTOM = b'[2026-01-02T03:04:05.678Z] "HTTP/2" 200 192.0.2.10:40555 192.0.2.20:8080\n'
+
+
+def test_log_in_a_format_of_its_own_is_read_with_it(tmp_path):
+    """Without the format nothing of it is known."""
+    log, store = put(tmp_path / "a.log", CUSTOM), tmp_path / "store"
+    assert ingest([log], store, classify=False).exit_code(strict=False) == 3
+    result = ingest([log], store, envoy_format=FORMAT, classify=False)
+    assert fates(result) == ["stored"]
+    assert result.notes == ()
+
+
+def test_same_bytes_in_another_format_replace_what_was_read(tmp_path):
+    """The format is part of how an input is read: the newer reading counts."""
+    log, store = put(tmp_path / "a.log", CUSTOM), tmp_path / "store"
+    swapped = FORMAT.replace("DIRECT_REMOTE", "X").replace("DOWNSTREAM_LOCAL", "DOWNSTREAM_DIRECT_REMOTE")
+    swapped = swapped.replace("DOWNSTREAM_X", "DOWNSTREAM_LOCAL")
+    ingest([log], store, envoy_format=FORMAT, classify=False)
+    assert fates(ingest([log], store, envoy_format=FORMAT, classify=False)) == ["unchanged"]
+    assert fates(ingest([log], store, envoy_format=swapped, classify=False)) == ["stored"]
+    assert len(recorded(store)) == 1
+
+
+def test_format_does_not_touch_other_inputs(tmp_path):
+    """A capture or a Calico log beside it is read as ever, and is not read again because of a format."""
+    log, store = put(tmp_path / "c.log", calico_line(1)), tmp_path / "store"
+    ingest([log], store, classify=False)
+    assert fates(ingest([log], store, envoy_format=FORMAT, classify=False)) == ["unchanged"]
+
+
+def test_format_that_cannot_be_used_stores_nothing(tmp_path):
+    """The mistake is in the command: exit 2, and no store is made."""
+    with pytest.raises(UsageProblem, match="--envoy-format: format, character 1"):
+        ingest([put(tmp_path / "a.log", CUSTOM)], tmp_path / "store", envoy_format="%REQ%")
+    assert not (tmp_path / "store").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +130,24 @@ def as_json(columns: dict[str, str]) -> str:
 def as_strings(columns: dict[str, str]) -> str:
     """Return the columns as older Istio writes JSON: every value a string."""
     return json.dumps(columns)
+
+
+#: What the operators of the tests' formats print, by the columns of INBOUND.
+_OPERATORS = {
+    "REQ(:METHOD)": "method", "REQ(:PATH)": "path", "REQ(X-ENVOY-ORIGINAL-PATH?:PATH)": "path",
+    "RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)": "upstream_service_time", "REQ(X-FORWARDED-FOR)": "x_forwarded_for",
+    "REQ(USER-AGENT)": "user_agent", "REQ(X-REQUEST-ID)": "request_id", "REQ(:AUTHORITY)": "authority",
+    "REQ(X-FORWARDED-CLIENT-CERT)": "x_forwarded_client_cert", "DYNAMIC_METADATA(istio.mixer:status)": "mixer",
+    "UPSTREAM_CLUSTER_RAW": "upstream_cluster",
+}  # fmt: skip
+
+
+def printed(text: str, columns: dict[str, str | bytes]) -> bytes:
+    """Return the line that Envoy prints for a format string, unescaped; what *columns* lack is `-`."""
+
+    def value(match: re.Match[bytes]) -> bytes:
+        operator = match[1].decode()
+        found = columns.get(_OPERATORS.get(operator, operator.lower()), "-")
+        return found if isinstance(found, bytes) else found.encode()
+
+    return re.sub(rb"%([A-Z0-9_]+(?:\([^)]*\))?)%", value, text.encode())

@@ -5,6 +5,9 @@ from __future__ import annotations
 from ipaddress import IPv6Address, ip_address
 from typing import NamedTuple
 
+#: What the second flow of one line adds to its record number, the third twice: line numbers stay below it.
+ENTRY = 1 << 40
+
 
 def canonical_address(text: str) -> str:
     """

@@ -68,7 +68,7 @@ def _recorded() -> list[Column]:
 
     return [
         Column("segment", TEXT, "The input this row is from: 16 hex digits."),
-        Column("record", COUNT, "First packet or line number there, from 1."),
+        Column("record", COUNT, "First packet or line number there, from 1; + 2^40 per further entry of a line."),
         Column("source", TEXT, "What kind of record it is.", values=terms.Source),
         Column("reporter", TEXT, "Which side wrote the record.", silent, values=terms.Reporter),
         Column("reporter_name", TEXT, "Namespace/pod or host that wrote it.", "not known"),

@@ -112,7 +112,7 @@ class TransportBasis(Closed):
     PEER_URI = "peer_uri", "A proxy printed the peer's URI SAN for a handshake that succeeded."
     MESH_IDENTITY = "mesh_identity", "ztunnel printed identities, as it does for mutual TLS only, and did not fail."
     ISTIO_ALPN = "istio_alpn", "The ClientHello offers an Istio ALPN and application data went both ways."
-    OUTBOUND_SNI = "outbound_sni", "An inbound proxy parsed HTTP that arrived under an `outbound_` server name."
+    OUTBOUND_SNI = "outbound_sni", "An inbound proxy ended TLS, or parsed HTTP, under an `outbound_` server name."
     CERTIFICATE_WITHHELD = "certificate_withheld", "The server asked for a client certificate and got none."
     PEER_EMPTY = "peer_empty", "A proxy logged TLS and an empty peer certificate."
     TLS_HANDSHAKE = "tls_handshake", "A TLS hello was seen; client authentication cannot be told."
@@ -123,6 +123,18 @@ class TransportBasis(Closed):
     TLS_VERSION = "tls_version", "A proxy printed a TLS version for a handshake that succeeded."
     SERVER_NAME = "server_name", "A proxy recorded a TLS server name for a raw TCP connection."
     CLEAR_PROTOCOL = "clear_protocol", "The payload parses as a protocol in clear."
+    PEER_CERTIFICATE = (
+        "peer_certificate",
+        "A proxy's line shows that the client gave a certificate, but not its SPIFFE name.",
+    )
+    FORWARDED_CLIENT_CERT = (
+        "forwarded_client_cert",
+        "A sidecar named its client in X-Forwarded-Client-Cert, as it does for clients whose certificate it verified.",
+    )
+    BOTH_URIS = (
+        "both_uris",
+        "The proxy of the initiator ended TLS with a SPIFFE name at the other end and one of its own to show.",
+    )
     NO_TLS_HTTP = "no_tls_http", "A sidecar printed `-` for the TLS version of an HTTP request it received."
     NO_TLS_UPSTREAM = (
         "no_tls_upstream",
@@ -286,6 +298,7 @@ class SkipReason(Closed):
     NOT_A_FLOW = "not_a_flow", "A line of a system log or event stream that tells of no flow."
     OTHER_PROGRAM = "other_program", "A line in Calico's or the kernel's words that another program wrote: no evidence."
     STREAM_ERROR = "stream_error", "An error message in an event stream: flows may be missing after it."
+    NOT_FINAL = "not_final", "An Envoy line of a connection or request that goes on; its last line tells the whole."
     NOT_A_PACKET = "not_a_packet", "A block of a capture file that holds no packet."
     CONNECTION_OPENED = "connection_opened", "ztunnel's debug line at a connection's begin; another tells how it ended."
     LOST_EVENTS = "lost_events", "Hubble's word that events were lost; its count of them is not added up."

@@ -17,6 +17,7 @@ from vzflow.flow.errors import ServiceUnavailable, UnreadableInput, UsageProblem
 from vzflow.pipeline.inputs import How, begins, format_of
 from vzflow.pipeline.one_input import InputResult, Progress, is_pattern, open_named, read_one
 from vzflow.pipeline.unpacked import STDIN, Opened, is_pipe, open_input, readable
+from vzflow.readers.envoy.given import Given, given
 from vzflow.readers.sniff import FORMATS
 from vzflow.store.lake import Lake
 
@@ -40,11 +41,13 @@ class IngestResult:
 
     Args:
         problem: What was in the way of the rest: other processes write to the store all the time. Null if nothing was.
+        notes: What to know about the options, a line each.
     """
 
     inputs: tuple[InputResult, ...]
     new_snapshots: int
     problem: VzflowError | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def incomplete(self) -> bool:
@@ -71,6 +74,7 @@ def ingest(
     reporter: str | None = None,
     cluster: str = "default",
     vxlan_ports: Sequence[int] = (),
+    envoy_format: str | None = None,
     classify: bool = True,
     jobs: int = 1,
     progress: Progress | None = None,
@@ -90,6 +94,7 @@ def ingest(
         reporter: NS/POD that wrote the logs.
         cluster: Cluster the addresses belong to.
         vxlan_ports: UDP ports that carry VXLAN in captures, besides 4789 and 8472.
+        envoy_format: Format string or JSON template of Envoy access logs, or @FILE that holds one; see docs/logs.md.
         classify: Without, that is left to the next command.
         jobs: Files read at once, each in a process of its own; 0 is one for each core. Pipes are read after them.
         progress: Told as inputs are read.
@@ -100,7 +105,8 @@ def ingest(
         UnreadableStore: The store cannot be used.
     """
     check_arguments(form, reporter, cluster, vxlan_ports)
-    names, how = expanded(inputs), How(form, cluster, reporter, tuple(vxlan_ports))
+    layout = given(envoy_format) if envoy_format is not None else Given(None, ())
+    names, how = expanded(inputs), How(form, cluster, reporter, tuple(vxlan_ports), layout.formats)
     if names.count(STDIN) > 1:
         raise UsageProblem("standard input can be read once only", at=STDIN, do="Name it once.")
     snapshots = _snapshots(identity, cluster)
@@ -111,7 +117,7 @@ def ingest(
         pipes = {name: _pipe(name, how, stack) for name in dict.fromkeys(names) if is_pipe(name)}
         bad = {n: e for n, e in {**looked, **pipes}.items() if isinstance(e, UnreadableInput)}
         if names and len(bad) == len(set(names)) and not snapshots and named is None:
-            return IngestResult(tuple(InputResult(n, "unreadable", error=bad[n]) for n in names), 0)
+            return IngestResult(tuple(InputResult(n, "unreadable", error=bad[n]) for n in names), 0, None, layout.notes)
         lake = Lake.open(store, create=True)
         results: dict[int, InputResult] = {}
         new_snapshots = 0
@@ -133,7 +139,8 @@ def ingest(
             if error.exit_code != ServiceUnavailable.exit_code:
                 raise
             problem = error
-        return IngestResult(tuple(results[place] for place in sorted(results)), new_snapshots, problem)
+        found = tuple(results[place] for place in sorted(results))
+        return IngestResult(found, new_snapshots, problem, layout.notes)
 
 
 def expanded(inputs: Sequence[str]) -> list[str]:

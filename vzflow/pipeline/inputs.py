@@ -44,12 +44,14 @@ class How:
         cluster: Cluster the addresses belong to.
         reporter: NS/POD that wrote the logs.
         vxlan_ports: UDP ports that carry VXLAN in captures, besides the usual ones.
+        envoy_format: Formats of Envoy access logs, as `vzflow.readers.envoy.given` returns them.
     """
 
     form: str = "auto"
     cluster: str = "default"
     reporter: str | None = None
     vxlan_ports: tuple[int, ...] = ()
+    envoy_format: str | None = None
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,8 @@ def interpretation_of(form: Format, how: How) -> str:
     read: dict[str, object] = {"format": form.name, "cluster": how.cluster, "reporter": how.reporter}
     if how.vxlan_ports and not form.is_log:
         read["vxlan_ports"] = sorted(set(how.vxlan_ports))
+    if how.envoy_format is not None and form.name == "envoy":
+        read["envoy_format"] = json.loads(how.envoy_format)
     return json.dumps(read, sort_keys=True)
 
 
@@ -156,7 +160,7 @@ def format_of(opened: Opened, how: How) -> Format:
     if not head and opened.plain.damaged:
         what = "the compressed stream is damaged from its beginning"
         raise UnreadableInput(what, at=Place(opened.name), do="Copy it again from where it is whole.")
-    return sniff(head, opened.name, how.form)
+    return sniff(head, opened.name, how.form, how.envoy_format)
 
 
 def begins(opened: Opened, how: How) -> str:

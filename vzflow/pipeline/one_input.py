@@ -219,7 +219,7 @@ def _store(
     def counted() -> Iterator[pa.RecordBatch]:
         nonlocal flows
         context = Context(
-            name, _PENDING, how.cluster, how.reporter, how.vxlan_ports, document=not stream, before=before
+            name, _PENDING, how.cluster, how.reporter, how.vxlan_ports, not stream, before, how.envoy_format
         )
         for batch in form.read(BufferedReader(part, _GATHERED), context, tally):
             flows += batch.num_rows

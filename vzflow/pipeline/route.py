@@ -18,6 +18,7 @@ from vzflow.pipeline.answer import check_fail_on, covered, failures, report_fact
 from vzflow.pipeline.ingest import IngestResult, check_arguments, gravest, ingest
 from vzflow.pipeline.judge import Asked, Judge, model_of
 from vzflow.pipeline.one_input import InputResult, Progress
+from vzflow.readers.envoy.given import given
 from vzflow.store.lake import Lake
 
 
@@ -33,6 +34,7 @@ class Input(_Strict):
     reporter: str | None = Field(None, description="As `--reporter`.")
     cluster: str = Field("default", description="As `--cluster`.")
     vxlan_ports: tuple[int, ...] = Field((), description="As `--vxlan-port`.")
+    envoy_format: str | None = Field(None, description="As `--envoy-format`.")
 
 
 class Identity(_Strict):
@@ -118,6 +120,8 @@ def _check_values(route: Route, place: Place) -> None:
         for number, one in enumerate(route.input):
             key = f"input.{number}"
             check_arguments(one.format, one.reporter, one.cluster, one.vxlan_ports)
+            if one.envoy_format is not None:
+                given(one.envoy_format)
         for number, snapshots in enumerate(route.identity):
             key = f"identity.{number}"
             check_arguments("auto", None, snapshots.cluster)
@@ -142,7 +146,8 @@ def run_route(path: str | Path, renderers: Renderers, progress: Progress | None 
             raise UsageProblem(what, at=Place(str(path)), do=f"Use {', '.join(renderers)}.")
     ingested = tuple(_ingested(route, progress))
     patterns = [*(i.glob for i in route.input), *(i.glob for i in route.identity)]
-    notes = tuple(f"no file matches {pattern}" for pattern in patterns if not _found(pattern))
+    notes = tuple(dict.fromkeys(note for result in ingested for note in result.notes))
+    notes += tuple(f"no file matches {pattern}" for pattern in patterns if not _found(pattern))
     codes = [result.exit_code(strict=route.strict) for result in ingested]
     try:
         lake = Lake.open(route.store)
@@ -173,7 +178,7 @@ def _ingested(route: Route, progress: Progress | None) -> Iterator[IngestResult]
     for one in route.input:
         yield ingest(
             _found(one.glob), route.store, form=one.format, reporter=one.reporter, cluster=one.cluster,
-            vxlan_ports=one.vxlan_ports, classify=False, progress=progress,
+            vxlan_ports=one.vxlan_ports, envoy_format=one.envoy_format, classify=False, progress=progress,
         )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import pyarrow as pa
 
@@ -14,6 +14,10 @@ from vzflow.flow.terms import RejectReason, SkipReason
 
 #: Rejects of one reason that are kept: enough to see what is wrong, too few to fill memory with.
 REJECTS_KEPT = 1_000
+
+
+#: What a log's format makes of a record: a row of recorded columns, several of a message of several, or why it is none.
+Parsed = dict[str, Any] | list[dict[str, Any]] | SkipReason
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Context:
         document: Whether a log is JSON documents instead of lines; null if its beginning is to tell.
         before: The beginning of the log of which the bytes are a later part, as far as it is before them, at most
             64 KiB: formats whose first lines say how the others are written need it. Empty if they begin the log.
+        envoy_format: Formats of Envoy access logs, as `vzflow.readers.envoy.given` returns them; null for known ones.
     """
 
     path: str
@@ -39,6 +44,7 @@ class Context:
     vxlan_ports: tuple[int, ...] = ()
     document: bool | None = None
     before: bytes = b""
+    envoy_format: str | None = None
 
     def place(self, record: int | None = None) -> Place:
         return Place(self.path, record)

@@ -9,14 +9,15 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from vzflow.flow.batch import BATCH_ROWS, batches
+from vzflow.flow.key import ENTRY
 from vzflow.flow.terms import RejectReason, SkipReason
-from vzflow.readers.base import Context, Tally, Unusable, record_of_line
+from vzflow.readers.base import Context, Parsed, Tally, Unusable, record_of_line
 from vzflow.readers.bulk import Plan, read_plain
 from vzflow.readers.json_core import COMPILED
 from vzflow.readers.unwrapping import STREAMS, Record, Unwrapper, opened, records
 from vzflow.readers.wrappings import pod_of_path
 
-__all__ = ["LARGEST", "Unusable", "flows_of_lines", "invalid", "json_object", "missing"]
+__all__ = ["LARGEST", "Parsed", "Unusable", "flows_of_lines", "invalid", "json_object", "missing"]
 
 #: Largest count a column can hold (signed 64 bit).
 LARGEST = (1 << 63) - 1
@@ -39,7 +40,7 @@ def flows_of_lines(
     stream: BinaryIO,
     context: Context,
     tally: Tally,
-    parse: Callable[[bytes], dict[str, Any] | SkipReason],
+    parse: Callable[[bytes], Parsed],
     plan: Plan | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """
@@ -57,7 +58,8 @@ def flows_of_lines(
 
     Yields:
         Batches of FLOW_SCHEMA; `record` is the number of the line, the first one if it was cut into several, or of the
-        element.
+        element; for the further flows of a message of several that number + ENTRY, + 2 ENTRY and so on. A message is
+        one record of the tally.
     """
     stream, document = opened(stream, context)
     if plan is not None and COMPILED and not document:
@@ -69,7 +71,7 @@ def _at_once(
     stream: BinaryIO,
     context: Context,
     tally: Tally,
-    parse: Callable[[bytes], dict[str, Any] | SkipReason],
+    parse: Callable[[bytes], Parsed],
     plan: Plan,
 ) -> Iterator[pa.RecordBatch]:
     """Yield the flows of lines that are plain, and then those of the others around them."""
@@ -102,15 +104,16 @@ def _rows(found: Iterator[Record], context: Context, tally: Tally) -> Iterator[d
         elif isinstance(outcome, SkipReason):
             tally.skip(outcome)
         else:
-            outcome["segment"] = context.segment
-            outcome["record"] = number
-            outcome["cluster"] = context.cluster
-            if context.reporter_name is not None:
-                outcome["reporter_name"] = context.reporter_name
-            elif pod is not None and outcome.get("reporter_name") is None:
-                outcome["reporter_name"] = pod
             tally.in_flows += 1
-            yield outcome
+            for entry, row in enumerate(outcome if isinstance(outcome, list) else [outcome]):
+                row["segment"] = context.segment
+                row["record"] = number + entry * ENTRY
+                row["cluster"] = context.cluster
+                if context.reporter_name is not None:
+                    row["reporter_name"] = context.reporter_name
+                elif pod is not None and row.get("reporter_name") is None:
+                    row["reporter_name"] = pod
+                yield row
 
 
 def _no_constant(name: str) -> None:
@@ -120,7 +123,7 @@ def _no_constant(name: str) -> None:
 _DECODER = json.JSONDecoder(parse_constant=_no_constant)
 
 
-def json_object(line: bytes) -> dict[str, Any]:
+def json_object(line: bytes, decoder: json.JSONDecoder = _DECODER) -> dict[str, Any]:
     """
     Return the JSON object that is *line*.
 
@@ -129,7 +132,7 @@ def json_object(line: bytes) -> dict[str, Any]:
     """
     try:
         text = line.decode()
-        value = _DECODER.decode(text)
+        value = decoder.decode(text)
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeError as error:

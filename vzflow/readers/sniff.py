@@ -48,7 +48,7 @@ FORMATS: dict[str, Format] = {
         ),
         Format(
             "envoy",
-            "Envoy access logs in Istio's default text (1.9 and later) or JSON encoding.",
+            "Envoy and Istio access logs: default text of every release, JSON, any format given, stored ALS and OTLP.",
             True,
             envoy.recognises,
             envoy.read,
@@ -99,9 +99,15 @@ def is_stream(form: Format, head: bytes) -> bool:
     return form.is_log and not is_document(head)
 
 
-def sniff(head: bytes, path: str, wanted: str = "auto") -> Format:
+def sniff(head: bytes, path: str, wanted: str = "auto", envoy_format: str | None = None) -> Format:
     """
     Return the format of an input that begins with *head* (uncompressed), or the one the user *wanted*.
+
+    Args:
+        head: Up to HEAD bytes.
+        path: Name for messages.
+        wanted: Name of a format, or auto.
+        envoy_format: Formats that Envoy access logs may have besides the known ones.
 
     Raises:
         UsageProblem: *wanted* is not a format.
@@ -112,10 +118,14 @@ def sniff(head: bytes, path: str, wanted: str = "auto") -> Format:
     if not head:
         raise UnreadableInput("the input is empty", at=Place(path), do="Name a capture or a log.")
     kinds = [kind for kind in FORMATS.values() if wanted in ("auto", kind.name)]
+    inner = unwrapped_head(head)
+    if envoy_format is not None and wanted in ("auto", "envoy"):
+        for text in (head, inner):
+            if envoy.recognises_format(text, envoy_format):
+                return FORMATS["envoy"]
     for kind in kinds:
         if kind.recognises(head):
             return kind
-    inner = unwrapped_head(head)
     for kind in kinds:
         if kind.is_log and kind.recognises(inner):
             return kind

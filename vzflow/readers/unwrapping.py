@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, NamedTuple, cast
 
 from vzflow.flow.errors import REJECT_KEEPS
 from vzflow.flow.terms import RejectReason, SkipReason
-from vzflow.readers.base import HEAD, LINE_LIMIT, Context, Tally, Unusable, lines
+from vzflow.readers.base import HEAD, LINE_LIMIT, Context, Parsed, Tally, Unusable, lines
 from vzflow.readers.documents import elements, ends_inside, is_document
 from vzflow.readers.wrappings import (
     Level,
@@ -22,8 +22,8 @@ from vzflow.readers.wrappings import (
 )
 
 #: What a format makes of a record.
-Parse = Callable[[bytes], dict[str, Any] | SkipReason]
-Outcome = dict[str, Any] | SkipReason | Unusable
+Parse = Callable[[bytes], Parsed]
+Outcome = Parsed | Unusable
 Pods = tuple[str, ...]
 
 #: Streams whose lines may be unfinished at a time: a container has two, and a shipper's file holds many containers'.
@@ -157,7 +157,7 @@ class Unwrapper:
             outcome = self._parse(line)
         except Unusable as unusable:
             outcome = unusable
-        if isinstance(outcome, dict):
+        if isinstance(outcome, (dict, list)):
             if b"\n" in line and not line.startswith(b"{"):
                 return Unusable(RejectReason.COLUMNS_AMBIGUOUS, "more than one line"), pods
             beside = pod_beside(line, level)
@@ -169,7 +169,7 @@ class Unwrapper:
         best: tuple[Outcome | None, Pods] = outcome, pods
         for peeled in perhaps(line, level):
             inner = self._inside(peeled, pods)
-            if peeled.sure or isinstance(inner[0], dict):
+            if peeled.sure or isinstance(inner[0], (dict, list)):
                 return inner
             # What is wrong is said best where it is, if it is a record at all.
             if isinstance(inner[0], Unusable) and (_is_damage(inner[0], peeled.text) or _is_nothing(outcome)):

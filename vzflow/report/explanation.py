@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vzflow.flow import terms
+from vzflow.flow.key import ENTRY
 from vzflow.flow.schema import COLUMNS
 from vzflow.report.plain import aligned, coloured, instant
 
@@ -42,8 +43,10 @@ def _verdict(found: Mapping[str, Any], colour: bool) -> Iterator[str]:
 def _record(found: Mapping[str, Any]) -> Iterator[str]:
     row, source = found["recorded"], found["input"]
     what = "packet" if row["source"] == "pcap" else "line"
-    line = row["record"] + (source["first_line"] or 1) - 1
-    yield f"RECORDED  {source['name']}, {what} {line} (segment {row['segment']}, BLAKE3 {source['digest'][:16]}...)"
+    entry, number = divmod(row["record"], ENTRY)
+    line = number + (source["first_line"] or 1) - 1
+    where = f"{what} {line}" + (f", entry {entry + 1}" if entry else "")
+    yield f"RECORDED  {source['name']}, {where} (segment {row['segment']}, BLAKE3 {source['digest'][:16]}...)"
     span = f"{instant(row['first_seen'])} to {instant(row['last_seen'])}"
     yield f"  {_end(row, 'initiator')} > {_end(row, 'responder')} {row['protocol']}, {span}"
     shown = [

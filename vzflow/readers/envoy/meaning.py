@@ -23,7 +23,11 @@ from vzflow.flow.terms import (
     Transport,
     TransportBasis,
 )
-from vzflow.readers.envoy_line import NOWHERE, Address, Line
+from vzflow.readers.envoy.client_cert import own_peer
+from vzflow.readers.envoy.line import NOWHERE, Address, Line, address_of
+
+#: Where proxies of an ambient mesh take tunnels (istio/ztunnel, istio/istio pilot/pkg/model HBoneInboundListenPort).
+_TUNNEL_PORT = 15008
 
 #: Address that an Istio sidecar binds when it passes a request on to its own pod.
 _SIDECAR = "127.0.0.6"
@@ -70,20 +74,49 @@ def flow_of(line: Line) -> Columns:
         "connection_state": _connection_state(line),
         **_denial(line),
         "response_code": line.code or None,
-        "response_flags": line.text("response_flags"),
+        "response_flags": _shown_flags(line),
         "app_protocol": line.http,
     }
-    if line.http is None:
+    if line.raw:
         row["connections"] = 1
         # What a client sends before a chain is chosen, or into a handshake that fails, Envoy does not count.
         if "NR" not in line.flags and not _handshake_failed(line):
             row["payload_sent"], row["payload_received"] = line.received, line.sent
     row |= _protection(line, direction)
     row["hop"] = Hop.WIRE
+    _unwrap_tunnel(row, line, direction)
     if _is_loopback(row.get("initiator_ip")) or _is_loopback(row.get("responder_ip")):
         row["hop"] = Hop.LOOPBACK
         row |= _unknown(TransportBasis.NOT_ON_WIRE)
     return row
+
+
+def _shown_flags(line: Line) -> str | None:
+    return line.text("response_flags") if line.logs("response_flags") else ",".join(sorted(line.flags)) or None
+
+
+def _unwrap_tunnel(row: Columns, line: Line, direction: Direction) -> None:
+    """
+    Say of a line of a tunnel between proxies (HBONE: HTTP/2 CONNECT to port 15008) what travelled in it.
+
+    Where the tunnel ends, the request names the inner target. It is taken over if it is the pod that the tunnel led
+    to; a client may ask for anything else. Where the tunnel begins the inner port is not in the line.
+    """
+    if row["responder_port"] != _TUNNEL_PORT:
+        return
+    inner = _inner_target(line) if line.text("method") == "CONNECT" else NOWHERE
+    if direction is not Direction.OUTBOUND and inner.ip == row["responder_ip"] is not None and line.code == 200:
+        row["responder_port"], row["via"] = inner.port, "hbone"
+    else:
+        row["hop"] = Hop.OUTER_TUNNEL
+
+
+def _inner_target(line: Line) -> Address:
+    text = line.text("authority")
+    try:
+        return address_of(text) if text is not None else NOWHERE
+    except ValueError:
+        return NOWHERE
 
 
 def direction_of(line: Line) -> Direction:
@@ -97,6 +130,10 @@ def direction_of(line: Line) -> Direction:
         return Direction.OUTBOUND
     if line.upstream_local.ip == _SIDECAR or line.text("downstream_tls_version") is not None or _no_chain(line):
         return Direction.INBOUND
+    if line.own_ip is not None and line.downstream_local.ip == line.own_ip:
+        return Direction.INBOUND
+    if line.own_ip is not None and line.upstream_local.ip == line.own_ip:
+        return Direction.OUTBOUND
     return Direction.UNKNOWN
 
 
@@ -114,6 +151,9 @@ def _ends(line: Line, direction: Direction) -> Columns:
     if direction is Direction.OUTBOUND and line.upstream_local != NOWHERE:
         ends = _from_to(line.upstream_local, line.upstream_host)
         return ends if _is_gateway(line) else ends | _dialled(line.downstream_local)
+    # A format without the downstream addresses tells of the leg to the upstream only.
+    if not line.logs_downstream:
+        return _from_to(line.upstream_local, line.upstream_host)
     # Nothing was opened upstream, or it is not known which leg is on the wire. At a sidecar the app of its pod asked
     # for this address, at a gateway a client reached it: both are told by these ends. At a sidecar the port of who
     # asked never was on the wire.
@@ -155,7 +195,7 @@ def _connection_state(line: Line) -> ConnectionState | None:
         return ConnectionState.ESTABLISHED
     if line.flags & _REFUSING_FLAGS:
         return ConnectionState.ATTEMPTED if "timeout" in _failure(line) else ConnectionState.REFUSED
-    if line.upstream_local != NOWHERE and (line.http is not None or line.received > 0):
+    if line.upstream_local != NOWHERE and (line.http is not None or line.received):
         return ConnectionState.ESTABLISHED
     return ConnectionState.ATTEMPTED if "UH" in line.flags else None
 
@@ -177,6 +217,9 @@ def _denial(line: Line) -> Columns:
 def _protection(line: Line, direction: Direction) -> Columns:
     if direction is Direction.INBOUND and not line.internal:
         return {"tls_sni": line.text("requested_server_name"), **_inbound(line)}
+    if direction is Direction.INBOUND and not any(name.startswith("downstream_") for name in line.internal):
+        # A tunnel ends here and its inside goes on to another listener: what is said of TLS is the tunnel's.
+        return _inbound(line) if _is_tls(line) or line.certificate else _unknown()
     if direction is Direction.OUTBOUND and not line.internal:
         return _outbound(line)
     # A waypoint's request came through a tunnel that the line does not show: its `-` says nothing of the wire.
@@ -189,35 +232,49 @@ def _inbound(line: Line) -> Columns:
         return _unknown(TransportBasis.TLS_FAILED)
     if _no_chain(line):
         return _unknown()
-    if line.text("downstream_tls_version") is not None or line.text("downstream_peer_uri_san") is not None:
+    if _is_tls(line) or line.certificate:
         return _inbound_tls(line)
     if line.logs("downstream_tls_version"):
         return _inbound_without_tls(line)
-    return _inbound_by_server_name(line)
+    return _inbound_by_headers(line)
+
+
+def _is_tls(line: Line) -> bool:
+    return line.text("downstream_tls_version") is not None or line.text("downstream_tls_cipher") is not None
 
 
 def _inbound_tls(line: Line) -> Columns:
     """Version and peer are printed for handshakes that failed, too; they count once one is shown to have worked."""
     if not _payload_passed(line):
         return _unknown(TransportBasis.TLS_HANDSHAKE)
-    version = {"tls_version": line.text("downstream_tls_version")}
-    peer = line.text("downstream_peer_uri_san")
-    if peer is not None:
-        if not peer.startswith("spiffe://"):
-            certificate = {"client_certificate": ClientCertificate.SEEN}
-            return _seen(Transport.TLS, TransportBasis.FOREIGN_TRUST_DOMAIN) | version | certificate
-        return (
-            _seen(Transport.MTLS, TransportBasis.PEER_URI, Ternary.YES)
-            | version
-            | {
-                "client_certificate": ClientCertificate.SEEN,
-                # Several names in one certificate: which of them is meant cannot be told.
-                "initiator_principal": None if "," in peer else peer,
-            }
-        )
-    if line.logs("downstream_peer_uri_san"):
+    version: Columns = {"tls_version": line.text("downstream_tls_version")}
+    if line.certificate:
+        own = _principal(line.text("downstream_local_uri_san"))
+        return version | {"client_certificate": ClientCertificate.SEEN, "responder_principal": own} | _client(line)
+    if line.certificate is False:
         return _peer_empty() | version
+    if _is_istio_client(line):
+        return _seen(Transport.TLS, TransportBasis.OUTBOUND_SNI) | version
     return _seen(Transport.TLS, TransportBasis.TLS_VERSION) | version
+
+
+def _client(line: Line) -> Columns:
+    """Return what a client's certificate proves: its names, where the line has them."""
+    peer = line.text("downstream_peer_uri_san")
+    if peer is None:
+        return _seen(Transport.MTLS, TransportBasis.PEER_CERTIFICATE)
+    if not peer.startswith("spiffe://"):
+        return _seen(Transport.TLS, TransportBasis.FOREIGN_TRUST_DOMAIN)
+    return _seen(Transport.MTLS, TransportBasis.PEER_URI, Ternary.YES) | {"initiator_principal": _principal(peer)}
+
+
+def _principal(uri: str | None) -> str | None:
+    """Return a SPIFFE URI; null where there are several names, as which of them is meant cannot be told."""
+    return uri if uri is not None and uri.startswith("spiffe://") and "," not in uri else None
+
+
+def _is_istio_client(line: Line) -> bool:
+    return (line.text("requested_server_name") or "").startswith(_ISTIO_SERVER_NAMES)
 
 
 def _inbound_without_tls(line: Line) -> Columns:
@@ -230,15 +287,20 @@ def _inbound_without_tls(line: Line) -> Columns:
     return _unknown()
 
 
-def _inbound_by_server_name(line: Line) -> Columns:
+def _inbound_by_headers(line: Line) -> Columns:
+    """Return what a format without the TLS version lets conclude: from the server name, or from XFCC."""
     if line.http is None:
-        return _raw_connection(line)
-    server_name = line.text("requested_server_name")
-    if server_name is None or not _payload_passed(line):
+        return _raw_connection(line) | ({"mesh_mtls": Ternary.NO} if line.certificate is False else {})
+    if not _payload_passed(line):
         return _unknown()
-    if line.logs("downstream_peer_uri_san"):
-        return _peer_empty()
-    if server_name.startswith(_ISTIO_SERVER_NAMES):
+    server_name = line.text("requested_server_name")
+    if line.certificate is False:
+        return _peer_empty() if server_name is not None else _unknown() | {"mesh_mtls": Ternary.NO}
+    peer = own_peer(line.text("x_forwarded_client_cert") or "")
+    if peer is not None and peer.startswith("spiffe://") and line.cluster.startswith("inbound|"):
+        # Envoy drops the header of clients without a certificate, unless it is told to pass on everything.
+        return _seen(Transport.TLS, TransportBasis.FORWARDED_CLIENT_CERT) | {"initiator_principal": _principal(peer)}
+    if _is_istio_client(line):
         return _seen(Transport.TLS, TransportBasis.OUTBOUND_SNI)
     return _unknown()
 
@@ -263,17 +325,19 @@ def _outbound(line: Line) -> Columns:
         # With TLS 1.3 a client takes a handshake for done that the server then turns down.
         if not line.answered:
             return _unknown(TransportBasis.TLS_HANDSHAKE)
-        peer = line.text("upstream_peer_uri_san")
-        known = peer is not None and peer.startswith("spiffe://") and "," not in peer
-        return _seen(Transport.TLS, TransportBasis.TLS_VERSION) | {
-            "tls_version": version,
-            "responder_principal": peer if known else None,
-        }
+        peer = _principal(line.text("upstream_peer_uri_san"))
+        own = _principal(line.text("upstream_local_uri_san"))
+        seen = _seen(Transport.TLS, TransportBasis.TLS_VERSION) | {"tls_version": version, "responder_principal": peer}
+        if peer is None or own is None or peer.split("/")[2] != own.split("/")[2]:
+            return seen
+        # A certificate that is set up is no proof that the server asked for it.
+        return seen | {"transport_seen_basis": TransportBasis.BOTH_URIS, "initiator_principal": own}
     if not line.logs("upstream_tls_version") or line.upstream_local == NOWHERE:
         return _unknown()
     if line.http is not None and line.answered and line.cluster.startswith("outbound|"):
         return _seen(Transport.PLAINTEXT, TransportBasis.NO_TLS_UPSTREAM, Ternary.NO)
-    return _unknown() | {"mesh_mtls": Ternary.NO}
+    # The proxy did no TLS; bytes that it passed on may have been the app's own.
+    return (_raw_connection(line) if line.http is None else _unknown()) | {"mesh_mtls": Ternary.NO}
 
 
 def _handshake_failed(line: Line) -> bool:
@@ -295,9 +359,8 @@ def _payload_passed(line: Line) -> bool:
     """
     if line.http is not None and line.code > 0:
         return True
-    if line.logs("downstream_transport_failure_reason"):
-        return line.received > 0 or line.sent > 0
-    return line.received > 0 and line.sent > 0
+    received, sent = bool(line.received), bool(line.sent)
+    return (received or sent) if line.logs("downstream_transport_failure_reason") else (received and sent)
 
 
 def _seen(transport: Transport, basis: TransportBasis, mesh_mtls: Ternary = Ternary.UNKNOWN) -> Columns:
