@@ -95,13 +95,20 @@ def is_document(head: bytes) -> bool:
     line, _, more = begin.partition(b"\n")
     if line.rstrip() == b"{":
         return bool(more.strip())
-    text = begin.decode("latin-1")
+    text, ended, _ = begin.decode("latin-1").partition("\n")
     try:
         _, end = _DECODER.raw_decode(text)
     except (ValueError, RecursionError):
         end = len(begin)
-    if text[end:].partition("\n")[0].strip():
-        return True
+    else:
+        # What follows has to be a whole value, too: a damaged line is no document, which would cost the lines after it.
+        more = text[end:].strip()
+        if more.startswith("{"):
+            with suppress(ValueError, RecursionError):
+                _DECODER.raw_decode(more)
+                return True
+            if not ended:
+                return True
     walk = _Walk(io.BytesIO(begin[:end]))
     with suppress(_Broken):
         for _ in walk.values():
