@@ -102,10 +102,10 @@ def is_document(head: bytes) -> bool:
         end = len(begin)
     else:
         # What follows has to be a whole value, too: a damaged line is no document, which would cost the lines after it.
-        more = text[end:].strip()
-        if more.startswith("{"):
+        rest = text[end:].strip()
+        if rest.startswith("{"):
             with suppress(ValueError, RecursionError):
-                _DECODER.raw_decode(more)
+                _DECODER.raw_decode(rest)
                 return True
             if not ended:
                 return True
