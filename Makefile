@@ -17,9 +17,9 @@ STAMP = ls $(COMPILED:.py=.abi3.so) >/dev/null 2>&1 || exit 0; touch
 demo: $(VENV)/.installed
 	@$(BIN)/vzflow demo
 
-# One test: make test K=name
+# One test: make test K=name; other examples than the usual ones: make test SEED=random
 test: compiled
-	$(BIN)/python -m pytest $(if $(K),-k "$(K)")
+	$(BIN)/python -m pytest $(if $(K),-k "$(K)") $(if $(SEED),--hypothesis-seed=$(SEED))
 
 check: compiled
 	$(BIN)/ruff format --check .

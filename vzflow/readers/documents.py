@@ -50,6 +50,8 @@ _READ = 1 << 20
 #: A string, a bracket, or the rest: commas and colons are passed over like blanks.
 _TOKEN = re.compile(rb'[\s,:]*+(?:("[^"\\\n]*+(?:\\.[^"\\\n]*+)*+")|([{}\[\]])|([^\s"{}\[\],:]++))')
 _STRING_END = re.compile(rb'[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"')
+#: How an object begins, as far as it goes: a brace alone may be text, which as a document would cost all its lines.
+_OBJECT = re.compile(rb'\s*+\{\s*+(?:\Z|\}|"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+(?:\Z|"\s*+(?::|\Z)))')
 #: Stands for a string that is longer than any record.
 _LONG = b'"'
 _BLANK = re.compile(rb"[\s,:]*+")
@@ -89,12 +91,12 @@ def is_document(head: bytes) -> bool:
     """
     begin = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if begin.startswith(b"["):
-        return begin[1:].lstrip().startswith(b"{")
+        return _OBJECT.match(begin, 1) is not None
     if not begin.startswith(b"{"):
         return False
     line, _, more = begin.partition(b"\n")
     if line.rstrip() == b"{":
-        return bool(more.strip())
+        return bool(more.strip()) and _OBJECT.match(begin) is not None
     text, ended, _ = begin.decode("latin-1").partition("\n")
     try:
         _, end = _DECODER.raw_decode(text)
