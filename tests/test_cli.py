@@ -585,6 +585,9 @@ USAGE = {
     "bad edge": ["explain", "a>b"], "sql output": ["sql", "select 1", "-o", "xml"],
     "demo output": ["demo", "-o", "xml"], "model output": ["model", "show", "-o", "xml"],
     "no route": ["run", "nowhere.toml"], "kubeconfig": ["snapshot", "-o", "x", "--kubeconfig", "nowhere"],
+    "several contexts": ["snapshot", "-o", "x", "--context", "a", "--context", "b"],
+    "too many names": ["snapshot", "-o", "x", "--cluster", "a", "--cluster", "b"],
+    "no timeout": ["snapshot", "-o", "x", "--timeout", "0"],
 }  # fmt: skip
 
 

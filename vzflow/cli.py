@@ -43,6 +43,14 @@ OutputOption = Annotated[str, typer.Option("-o", "--output", envvar="VZFLOW_OUTP
 QuietOption = Annotated[
     bool, typer.Option("--quiet", envvar="VZFLOW_QUIET", help="Say nothing but results and errors.")
 ]
+KubeconfigOption = Annotated[
+    str | None,
+    typer.Option("--kubeconfig", envvar="VZFLOW_KUBECONFIG", help="Else as kubectl finds it, else in-cluster."),
+]
+TimeoutOption = Annotated[
+    float,
+    typer.Option("--timeout", envvar="VZFLOW_TIMEOUT", min=0.1, help="Seconds to wait for more of an answer."),
+]
 FailOnOption = Annotated[
     list[str] | None,
     typer.Option("--fail-on", envvar="VZFLOW_FAIL_ON",
@@ -144,22 +152,37 @@ def ingest(
 
 @app.command()
 def snapshot(
-    output: Annotated[Path, typer.Option("-o", "--output", envvar="VZFLOW_SNAPSHOT", help="File to write.")],
-    kubeconfig: Annotated[
-        str | None,
-        typer.Option("--kubeconfig", envvar="VZFLOW_KUBECONFIG", help="Else as kubectl finds it, else in-cluster."),
-    ] = None,
+    output: Annotated[
+        str,
+        typer.Option("-o", "--output", envvar="VZFLOW_SNAPSHOT", metavar="FILE|FOLDER/",
+                     help="File to write; in a folder, one for each context, named by cluster and time."),
+    ],
+    kubeconfig: KubeconfigOption = None,
     context: Annotated[
-        str | None, typer.Option("--context", envvar="VZFLOW_CONTEXT", help="Context of the kubeconfig.")
+        list[str] | None,
+        typer.Option("--context", envvar="VZFLOW_CONTEXT", help="Context of the kubeconfig; repeat for several."),
     ] = None,
+    cluster: Annotated[
+        list[str] | None,
+        typer.Option("--cluster", envvar="VZFLOW_CLUSTER",
+                     help="Name of the cluster, kept in the file; repeat, one for each context."),
+    ] = None,
+    timeout: TimeoutOption = 60.0,
     quiet: QuietOption = False,
-) -> None:
-    """Read a cluster once and save what identity needs."""
+) -> None:  # fmt: skip
+    """Read clusters once and save what identity needs."""
     from vzflow.pipeline.cluster import take_snapshot
+    from vzflow.pipeline.ingest import gravest
 
-    for note in take_snapshot(output, kubeconfig=kubeconfig, context=context):
-        if not quiet:
-            _say(note)
+    taken = take_snapshot(
+        output, kubeconfig=kubeconfig, contexts=context or (), clusters=cluster or (), timeout=timeout
+    )  # fmt: skip
+    for one in taken:
+        for note in () if quiet else one.notes:
+            _say(f"{one.path}: {note}" if len(taken) > 1 else note)
+        if one.error is not None:
+            _say(str(one.error))
+    _exit(gravest([one.error.exit_code for one in taken if one.error is not None]))
 
 
 @app.command()
