@@ -33,7 +33,7 @@ from vzflow.store.lake import Lake
 SECONDS = 120
 COMMANDS = {
     "demo": [], "ingest": ["INPUT"], "snapshot": ["-o", "FILE"], "report": [], "explain": ["X"], "sql": ["SELECT 1"],
-    "query": ["list"], "run": ["ROUTE"], "model show": [],
+    "query": ["list"], "run": ["ROUTE"], "model show": [], "watch": ["-o", "FOLDER"],
 }  # fmt: skip
 #: Not pydantic: newer versions of typer bring it along to every subcommand.
 HEAVY = {"duckdb", "pyarrow", "scapy", "kubernetes", "deltalake", "pandas", "numpy", "yaml", "rich"}
@@ -588,6 +588,7 @@ USAGE = {
     "several contexts": ["snapshot", "-o", "x", "--context", "a", "--context", "b"],
     "too many names": ["snapshot", "-o", "x", "--cluster", "a", "--cluster", "b"],
     "no timeout": ["snapshot", "-o", "x", "--timeout", "0"],
+    "watch without kubeconfig": ["watch", "-o", "x", "--kubeconfig", "nowhere"],
 }  # fmt: skip
 
 
