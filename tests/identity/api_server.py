@@ -53,6 +53,7 @@ class ApiServer:
         self.status: dict[str, int] = {}  # always
         self.faults: dict[str, list[Fault]] = defaultdict(list)  # once each, before anything else
         self.watches: dict[str, list[list[Any]]] = defaultdict(list)  # path -> scripts: events, CUT, END, a Fault
+        self.answers: dict[str, Any] = {}  # path -> content, instead of a list
         self.allowed: set[str] | None = None  # values of Authorization
         self.asked: list[tuple[str, str, dict[str, str]]] = []
         self.over = threading.Event()
@@ -92,6 +93,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.watch(self.api.watches[path].pop(0))
         elif "watch" not in query and self.api.faults[path]:
             self.fault(self.api.faults[path].pop(0))
+        elif path in self.api.answers:
+            self.answer(200, json.dumps(self.api.answers[path]))
         elif path in self.api.status:
             self.answer(self.api.status[path], json.dumps({"kind": "Status"}))
         elif path not in self.api.lists:
