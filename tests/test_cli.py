@@ -588,6 +588,8 @@ USAGE = {
     "several contexts": ["snapshot", "-o", "x", "--context", "a", "--context", "b"],
     "too many names": ["snapshot", "-o", "x", "--cluster", "a", "--cluster", "b"],
     "no timeout": ["snapshot", "-o", "x", "--timeout", "0"],
+    "bucket without a spool": ["watch", "-o", "s3://recordings/prod"],
+    "no such store": ["watch", "-o", "ftp://recordings/prod", "--spool", "x"],
     "watch without kubeconfig": ["watch", "-o", "x", "--kubeconfig", "nowhere"],
 }  # fmt: skip
 

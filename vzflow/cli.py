@@ -190,8 +190,9 @@ def snapshot(
 @app.command()
 def watch(
     output: Annotated[
-        Path,
-        typer.Option("-o", "--output", envvar="VZFLOW_RECORDINGS", metavar="FOLDER", help="Folder of the recordings."),
+        str,
+        typer.Option("-o", "--output", envvar="VZFLOW_RECORDINGS", metavar="FOLDER|s3://BUCKET/PREFIX",
+                     help="Where recordings are put."),
     ],
     kubeconfig: KubeconfigOption = None,
     context: Annotated[
@@ -200,6 +201,11 @@ def watch(
     cluster: Annotated[
         str | None,
         typer.Option("--cluster", envvar="VZFLOW_CLUSTER", help="Name of the cluster, kept in the recordings."),
+    ] = None,
+    spool: Annotated[
+        str | None,
+        typer.Option("--spool", envvar="VZFLOW_SPOOL", metavar="FOLDER",
+                     help="Where recordings wait until the bucket has taken them."),
     ] = None,
     rotate_seconds: Annotated[
         float,
@@ -225,8 +231,8 @@ def watch(
 
     stopping = _until_told()
     record(
-        output, stopping, kubeconfig=kubeconfig, context=context, cluster=cluster, timeout=timeout, listen=listen,
-        limits=Limits(rotate_mb * 1_000_000, rotate_seconds), say=(lambda line: None) if quiet else _say,
+        output, stopping, kubeconfig=kubeconfig, context=context, cluster=cluster, spool=spool, timeout=timeout,
+        listen=listen, limits=Limits(rotate_mb * 1_000_000, rotate_seconds), say=(lambda line: None) if quiet else _say,
     )  # fmt: skip
 
 

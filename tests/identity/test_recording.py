@@ -16,7 +16,7 @@ import pytest
 from identity.api_server import event, named
 from identity.identity_support import at, pod, us
 
-from vzflow.flow.errors import UsageProblem
+from vzflow.flow.errors import ServiceUnavailable, UsageProblem
 from vzflow.identity.recording import Limits, Recording
 from vzflow.identity.snapshot import load
 
@@ -156,7 +156,7 @@ def test_what_a_killed_recorder_left_is_finished_without_its_half_line(tmp_path)
     )
     done = subprocess.run([sys.executable, "-c", program, tmp_path], check=False, timeout=60)
     assert done.returncode == -9
-    (tmp_path / ".other-20260102T000000.000000Z.jsonl").write_text("not ours\n")
+    (tmp_path / ".prod-east-20260102T000000.000000Z.jsonl").write_text("not ours\n")
     Recording(tmp_path, "prod").close()
     (found,) = lines(tmp_path)
     assert found["object"]["metadata"]["name"] == "whole"
@@ -165,9 +165,9 @@ def test_what_a_killed_recorder_left_is_finished_without_its_half_line(tmp_path)
 
 def test_a_file_without_one_whole_line_is_removed(tmp_path):
     """And one longer than what is looked at at once is not cut too early."""
-    (tmp_path / ".prod-1.jsonl").write_bytes(b'{"type"')
-    (tmp_path / ".prod-2.jsonl").write_bytes(b'{"a": 1}\n{"b": "' + b"x" * 3_000_000)
-    (tmp_path / ".prod-3.jsonl").touch()
+    (tmp_path / ".prod-20260102T000001.000000Z.jsonl").write_bytes(b'{"type"')
+    (tmp_path / ".prod-20260102T000002.000000Z.jsonl").write_bytes(b'{"a": 1}\n{"b": "' + b"x" * 3_000_000)
+    (tmp_path / ".prod-20260102T000003.000000Z.jsonl").touch()
     Recording(tmp_path, "prod").close()
     assert lines(tmp_path) == [{"a": 1}]
     assert len(list(tmp_path.iterdir())) == 1
@@ -217,6 +217,30 @@ def test_a_folder_that_cannot_be_made_is_a_usage_problem(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UsageProblem, match=r"/file: cannot be written: File exists"):
         Recording(tmp_path / "file", "prod")
+
+
+def test_finished_files_are_delivered_and_those_that_cannot_be_are_kept(tmp_path):
+    """A bucket that is away loses nothing; what an earlier recorder could not deliver goes first."""
+    taken, away = [], [True]
+
+    def deliver(path):
+        if away[0]:
+            raise OSError("When uploading part:\n no route.")
+        taken.append(gzip.decompress(path.read_bytes()))
+
+    for number in (1, 2):
+        recording = Recording(tmp_path, "prod", deliver=deliver)
+        record(recording, number)
+        recording.close()
+        with pytest.raises(
+            ServiceUnavailable, match=r"prod-.*gz: \d files not delivered: When uploading part: no route\. "
+        ):
+            recording.deliver()
+        assert recording.waiting == number
+    away[0] = False
+    recording.deliver()
+    assert [json.loads(data)["object"]["metadata"]["name"] for data in taken] == ["pod-1", "pod-2"]
+    assert (recording.waiting, list(tmp_path.iterdir())) == (0, [])
 
 
 def test_what_comes_after_the_end_is_dropped(tmp_path):

@@ -13,6 +13,8 @@ import threading
 import time
 from contextlib import contextmanager
 from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import pytest
 from identity.api_server import ISTIO_V1, PODS, api_server, bookmark, event, kubeconfig, named
@@ -216,16 +218,81 @@ def test_metrics_are_prometheus_text(tmp_path):
             assert name.endswith("_total") == (dict(typed)[name] == "counter")
 
 
+class Bucket(BaseHTTPRequestHandler):
+    """As much of S3 as one PUT needs."""
+
+    protocol_version = "HTTP/1.1"
+    objects: ClassVar[dict[str, bytes]] = {}
+    refuses = False
+
+    def do_PUT(self):
+        body = b""
+        while size := int(self.rfile.readline().partition(b";")[0], 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        while self.rfile.readline().strip():
+            pass
+        if not Bucket.refuses:
+            Bucket.objects[self.path] = body
+        self.send_response(403 if Bucket.refuses else 200)
+        self.send_header("ETag", '"x"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """The URI of a bucket on loopback that takes small files in one request."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    Bucket.objects.clear()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Bucket)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    how = f"endpoint_override=127.0.0.1:{server.server_address[1]}&scheme=http&region=us-east-1&allow_delayed_open=true"
+    yield f"s3://recordings/prod?{how}"
+    server.shutdown()
+    server.server_close()
+
+
+def for_a_while(api, folder, output, seconds=0.5):
+    """Record until *seconds* are over; return what was said."""
+    stopping, said = threading.Event(), []
+    timer = threading.Timer(seconds, stopping.set)
+    timer.start()
+    try:
+        recorder.record(
+            output, stopping, kubeconfig=kubeconfig(folder, {"here": api.url}), spool=folder / "spool", say=said.append
+        )
+    finally:
+        timer.join()
+    return said
+
+
+def test_a_bucket_gets_each_finished_file(api, tmp_path, bucket, monkeypatch):
+    """And the spool is empty then; while the bucket refuses, files stay there, and the end says so."""
+    monkeypatch.setattr(recorder, "_TICK", 0.02)
+    monkeypatch.setattr(Bucket, "refuses", True)
+    (tmp_path / "spool").mkdir()
+    left = tmp_path / "spool" / "cluster-20260102T000000.000000Z.jsonl.gz"
+    left.write_bytes(gzip.compress(b"{}\n"))
+    with pytest.raises(ServiceUnavailable, match="2 files not delivered") as error:
+        for_a_while(api, tmp_path, bucket)
+    assert error.value.exit_code == 5
+    assert len(list((tmp_path / "spool").iterdir())) == 2
+    monkeypatch.setattr(Bucket, "refuses", False)
+    for_a_while(api, tmp_path, bucket)
+    assert list((tmp_path / "spool").iterdir()) == []
+    assert len(Bucket.objects) == 3
+    assert f"/recordings/prod/{left.name}" in Bucket.objects
+
+
 def test_a_recording_is_identity(api, tmp_path):
     """Its lists are read as snapshots are."""
-    stopping = threading.Event()
-    api.lists[PODS] = [
-        {"metadata": {"name": "web", "namespace": "shop", "uid": "u"}, "status": {"podIP": "10.0.0.1"}, "spec": {}}
-    ]
-    api.watches[PODS] = []
-    timer = threading.Timer(0.5, stopping.set)
-    timer.start()
-    recorder.record(tmp_path / "r", stopping, kubeconfig=kubeconfig(tmp_path, {"here": api.url}), cluster="prod")
-    timer.join()
+    web = {"metadata": {"name": "web", "namespace": "shop", "uid": "u"}, "status": {"podIP": "10.0.0.1"}}
+    api.lists[PODS], api.watches[PODS] = [web], []
+    assert for_a_while(api, tmp_path, tmp_path / "r") == []
     rows = load((tmp_path / "r").glob("*.gz"), "default").to_pylist()
-    assert [(row["cluster"], row["name"]) for row in rows if row["kind"] == "Pod"] == [("prod", "web")]
+    assert [(row["cluster"], row["name"]) for row in rows if row["kind"] == "Pod"] == [("default", "web")]

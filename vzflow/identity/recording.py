@@ -12,6 +12,7 @@ appears whole under its name. What a killed recorder left is finished by the nex
 from __future__ import annotations
 
 import fcntl
+import glob
 import gzip
 import json
 import os
@@ -29,11 +30,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from vzflow.flow.errors import Place, UsageProblem
+from vzflow.flow.errors import Place, ServiceUnavailable, UsageProblem
 from vzflow.identity.kept import timestamp
 from vzflow.identity.snapshot import heading, is_secret, withheld
 
 _FINISHED, _PIECE = ".jsonl.gz", 1 << 20
+_STAMP, _ANY_STAMP = "%Y%m%dT%H%M%S.%fZ", "????????T??????.??????Z"
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Recording:
         name: What file names begin with.
         cluster: Its name; null for the one that is named when the file is read.
         limits: When a file is finished.
+        deliver: Puts a finished file where it belongs, from where *folder* is only a stop; null where it stays.
         clock: Seconds, that only grow.
 
     Raises:
@@ -65,19 +68,21 @@ class Recording:
         name: str,
         cluster: str | None = None,
         limits: Limits | None = None,
+        deliver: Callable[[Path], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder, self._name, self._cluster = folder, name, cluster
-        self._limits, self._clock = limits or Limits(), clock
+        self._limits, self._hand_over, self._clock = limits or Limits(), deliver, clock
         self._lock = threading.Lock()
         self._file: FileIO | None = None
         self._began = 0.0
         self._closed = False
         self.written = 0  # bytes, uncompressed
         self.finished = 0  # files
+        self.waiting = 0  # files that are finished and not delivered
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for left in sorted(folder.glob(f".{glob_safe(name)}-*.jsonl")):
+            for left in self._files(".", ".jsonl"):
                 self._recover(left)
         except OSError as error:
             raise _unwritable(folder, error) from error
@@ -110,11 +115,36 @@ class Recording:
         if due:
             self._finish(self._taken())
 
+    def deliver(self) -> None:
+        """
+        Deliver finished files, those of earlier recorders first. Those that cannot be stay for the next time.
+
+        Raises:
+            ServiceUnavailable: Where they belong does not take them.
+        """
+        if self._hand_over is None:
+            return
+        files = self._files("", _FINISHED)
+        self.waiting = len(files)
+        for path in files:
+            try:
+                self._hand_over(path)
+            except OSError as error:
+                what = f"{self.waiting} files not delivered: {' '.join(str(error).split()).rstrip('.')}"
+                do = "They are kept, and delivered later."
+                raise ServiceUnavailable(what, at=Place(str(path)), do=do) from error
+            self._guarded(partial(path.unlink, missing_ok=True))
+            self.waiting -= 1
+
     def close(self) -> None:
         """Finish the file. What is written afterwards is dropped."""
         with self._lock:
             self._closed = True
         self._finish(self._taken())
+
+    def _files(self, before: str, after: str) -> list[Path]:
+        """Return the files of this name, oldest first, and not those of a name that begins like it."""
+        return sorted(self._folder.glob(f"{before}{glob.escape(self._name)}-{_ANY_STAMP}{after}"))
 
     def _write(self, pieces: Iterable[bytes]) -> None:
         """Append one line, or nothing of it."""
@@ -139,7 +169,7 @@ class Recording:
             self._finish(self._taken())
 
     def _begin(self) -> FileIO:
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        stamp = datetime.now(UTC).strftime(_STAMP)
         self._file = FileIO(self._folder / f".{self._name}-{stamp}.jsonl", "xb")
         fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # others see that it is not left behind
         self._began = self._clock()
@@ -206,11 +236,6 @@ class Spool:
 
     def close(self) -> None:
         self._file.close()
-
-
-def glob_safe(name: str) -> str:
-    """Return *name* as a pattern that matches it alone."""
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
 
 
 def _unwritable(folder: Path, error: OSError) -> UsageProblem:

@@ -80,6 +80,7 @@ def _metrics(counts: Mapping[str, Counts], recording: Recording) -> Iterator[str
     )  # fmt: skip
     yield _metric("recording_bytes", "counter", "Bytes recorded, before compression.", [("", recording.written)])
     yield _metric("recording_files", "counter", "Files finished.", [("", recording.finished)])
+    yield _metric("recording_waiting_files", "gauge", "Files not delivered yet.", [("", recording.waiting)])
 
 
 def _metric(name: str, form: str, says: str, values: list[tuple[str, float]]) -> str:

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+from vzflow.flow.errors import ServiceUnavailable, UsageProblem
 from vzflow.identity.kubernetes import RESOURCES, TIMEOUT, ApiError, ApiServer, NoAnswerError, unauthorized, unreachable
 from vzflow.identity.patience import PASSING, Patience
 from vzflow.identity.recording import Limits, Recording
 from vzflow.identity.watching import KindWatch
+from vzflow.pipeline.bucket import into, is_uri
 from vzflow.pipeline.cluster import check_names, safe_name
 from vzflow.pipeline.health import pages, served
 
@@ -20,51 +22,56 @@ _TICK, _LAST = 2.0, 5.0
 
 
 def record(
-    folder: str | Path,
+    output: str | Path,
     stopping: threading.Event,
     *,
     kubeconfig: str | None = None,
     context: str | None = None,
     cluster: str | None = None,
+    spool: str | Path | None = None,
     limits: Limits | None = None,
     listen: str | None = None,
     timeout: float = TIMEOUT,
     say: Callable[[str], None] = lambda line: None,
 ) -> None:
     """
-    List and watch every kind that identity needs, and record it in *folder* until *stopping* is set.
+    List and watch every kind that identity needs, and record it in *output* until *stopping* is set.
 
     What happens between two looks of `take_snapshot` is in no snapshot; here it is. An API server that goes away later
     is waited for.
 
     Args:
-        folder: Made if there is none; see `identity.recording` for what is written.
+        output: Folder, made if there is none, or s3://BUCKET/PREFIX; see `identity.recording` for what is written.
         stopping: Ends the recording; its last file is whole then.
         kubeconfig: Path; null for where kubectl finds it, else for the pod's service account.
         context: Of the kubeconfig; null for its current one.
         cluster: Its name; null for the one that is named when the recording is read.
+        spool: Folder in which files wait for their bucket; those that it did not take are there for the next recorder.
         limits: When a file of the recording is finished.
         listen: HOST:PORT for /healthz, /readyz and /metrics; null for none.
         timeout: Seconds to wait for more of an answer.
         say: Takes a line for people.
 
     Raises:
-        ServiceUnavailable: The API server does not answer when it is first asked.
-        UsageProblem: The kubeconfig, the credentials or the place to listen cannot be used, or the folder cannot be
-            written, now or later.
+        ServiceUnavailable: The API server does not answer when it is first asked, or the bucket does not at the end.
+        UsageProblem: The bucket has no spool, the kubeconfig, the credentials or the place to listen cannot be used, or
+            a folder cannot be written, now or later.
     """
     check_names([], [] if cluster is None else [cluster])
+    folder, deliver = _places(str(output), spool)
     server = ApiServer(context, kubeconfig, timeout, connections=2 * len(RESOURCES))
     _reach(server)
-    recording = Recording(Path(folder), safe_name(cluster), cluster, limits)
+    recording = Recording(folder, safe_name(cluster), cluster, limits, deliver)
     watches = [KindWatch(resource, server, recording, stopping, say) for resource in RESOURCES]
     threads = [_Thread(watch) for watch in watches]
     try:
         with served(listen, pages({watch.resource.kind: watch.counts for watch in watches}, recording)):
             for thread in threads:
                 thread.start()
+            trouble = ""
             while not stopping.wait(_TICK) and not any(thread.error for thread in threads):
                 recording.tick()
+                trouble = _delivered(recording, trouble, say)
     finally:
         stopping.set()
         for watch in watches:
@@ -77,6 +84,29 @@ def record(
     for thread in threads:
         if thread.error is not None:
             raise thread.error
+    recording.deliver()
+
+
+def _places(output: str, spool: str | Path | None) -> tuple[Path, Callable[[Path], None] | None]:
+    """Return the folder to record in, and what takes finished files from there, if anything does."""
+    if not is_uri(output):
+        return Path(output), None
+    if spool is None:
+        raise UsageProblem("a bucket needs a folder on the way", at="--spool", do="Name one that outlasts the process.")
+    return Path(spool), into(output)
+
+
+def _delivered(recording: Recording, trouble: str, say: Callable[[str], None]) -> str:
+    """Deliver what is finished; return why that is not possible, which is told of once."""
+    try:
+        recording.deliver()
+    except ServiceUnavailable as error:
+        if not trouble:
+            say(str(error))
+        return str(error)
+    if trouble:
+        say("finished files are delivered again")
+    return ""
 
 
 def _reach(server: ApiServer) -> None:
