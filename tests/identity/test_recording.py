@@ -17,22 +17,33 @@ from identity.api_server import event, named
 from identity.identity_support import at, pod, us
 
 from vzflow.flow.errors import ServiceUnavailable, UsageProblem
+from vzflow.identity.kubernetes import RESOURCES
+from vzflow.identity.listing import Listed
 from vzflow.identity.recording import Limits, Recording
 from vzflow.identity.snapshot import load
 
 SECRET = {"kind": "Secret", "metadata": {"name": "s"}, "data": {"password": "aHVudGVyMg=="}}
 
 
+KIND = {resource.kind: resource for resource in RESOURCES}
+
+
 def lines(folder, pattern="*.jsonl.gz"):
-    """What all finished files of a folder say, in order."""
+    """What each finished file of a folder says, in order."""
     found = sorted(folder.glob(pattern))
-    return [json.loads(line) for path in found for line in gzip.decompress(path.read_bytes()).splitlines()]
+    return [[json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()] for path in found]
+
+
+def names(folder):
+    """Of the objects of all events."""
+    events = [line["object"]["metadata"] for file in lines(folder) for line in file if "object" in line]
+    return [metadata["name"] for metadata in events if "name" in metadata]
 
 
 def listed(recording, kind, items, version="7", clock="12:00"):
     with closing(recording.spool()) as spool:
         spool.extend(items)
-        recording.listing(kind, version, us(clock), spool)
+        recording.listing(KIND[kind], Listed("v1", version, us(clock)), spool)
 
 
 def record(recording, number):
@@ -44,7 +55,7 @@ def test_an_event_is_what_the_api_server_sent_and_when_and_where(tmp_path):
     recording = Recording(tmp_path, "prod", "prod")
     recording.event("DELETED", event("DELETED", "web", 12)["object"], us("12:00:05") + 7)
     recording.close()
-    assert lines(tmp_path) == [
+    assert lines(tmp_path)[0] == [
         {"type": "DELETED", "at": "2026-01-02T12:00:05.000007Z", "cluster": "prod"}
         | {"object": event("", "web", 12)["object"]}
     ]
@@ -56,7 +67,7 @@ def test_a_list_is_a_snapshot_of_its_kind(tmp_path):
     listed(recording, "Pod", [pod("a", "10.0.0.1", "11:00"), pod("b", "10.0.0.2", "11:00")])
     listed(recording, "Job", [])
     recording.close()
-    pods, jobs = lines(tmp_path)
+    ((pods, jobs),) = lines(tmp_path)
     assert pods["metadata"]["annotations"] == {
         "vzflow.io/taken-at": at("12:00").replace("Z", ".000000Z"), "vzflow.io/listed": "Pod",
         "vzflow.io/cluster": "prod", "vzflow.io/resource-versions": '{"Pod":"7"}',
@@ -84,7 +95,7 @@ def test_nothing_secret_is_written(tmp_path):
     recording.event("ADDED", keeper, us("12:00"))
     listed(recording, "Pod", [SECRET, keeper, SECRET])
     recording.close()
-    added, found = lines(tmp_path)
+    ((added, found),) = lines(tmp_path)
     assert "hunter2" not in json.dumps([added, found])
     assert [item["kind"] for item in found["items"]] == ["Pod"]
 
@@ -119,7 +130,31 @@ def test_a_file_is_finished_when_it_is_large_or_old(tmp_path):
     assert len(list(tmp_path.glob("*.gz"))) == 3
     recording.tick()
     recording.close()
-    assert [line["object"]["metadata"]["name"] for line in lines(tmp_path)] == [f"pod-{n}" for n in range(7)]
+    assert names(tmp_path) == [f"pod-{n}" for n in range(7)]
+
+
+def test_a_file_begins_where_the_last_one_ended(tmp_path):
+    """Whoever reads it sees from the resourceVersions that nothing is missing in between, of any kind."""
+    now = [0.0]
+    recording = Recording(tmp_path, "prod", "prod", Limits(seconds=60), clock=lambda: now[0])
+    listed(recording, "Job", [], "41")
+    listed(recording, "Pod", named("a"), "42")
+    recording.event("MODIFIED", event("", "a", 50)["object"], us("12:05"))
+    recording.refusal("Job", "not permitted", us("12:06"))
+    listed(recording, "Node", [], "43", "12:07")
+    now[0] = 60.0
+    recording.tick()
+    record(recording, 51)
+    recording.close()
+    first, second = lines(tmp_path)
+    assert "type" not in first[0]
+    assert [(line["type"], line["at"], line["cluster"], line["object"]) for line in second[:2]] == [
+        ("BOOKMARK", "2026-01-02T12:05:00.000000Z", "prod",
+         {"apiVersion": "v1", "kind": "Pod", "metadata": {"resourceVersion": "50"}}),
+        ("BOOKMARK", "2026-01-02T12:07:00.000000Z", "prod",
+         {"apiVersion": "v1", "kind": "Node", "metadata": {"resourceVersion": "43"}}),
+    ]  # fmt: skip
+    assert [line["type"] for line in second[2:]] == ["ADDED"]
 
 
 def test_nothing_recorded_leaves_no_file(tmp_path):
@@ -140,8 +175,7 @@ def test_threads_do_not_mix_their_lines(tmp_path):
         thread.join()
     listed(recording, "Pod", named(*"abc"))
     recording.close()
-    names = [line["object"]["metadata"]["name"] for line in lines(tmp_path) if "object" in line]
-    assert sorted(names) == sorted(f"pod-{n * 100 + i}" for n in range(8) for i in range(50))
+    assert sorted(names(tmp_path)) == sorted(f"pod-{n * 100 + i}" for n in range(8) for i in range(50))
 
 
 def test_what_a_killed_recorder_left_is_finished_without_its_half_line(tmp_path):
@@ -150,7 +184,7 @@ def test_what_a_killed_recorder_left_is_finished_without_its_half_line(tmp_path)
         "import os, sys, pathlib\n"
         "from vzflow.identity.recording import Recording\n"
         "r = Recording(pathlib.Path(sys.argv[1]), 'prod')\n"
-        "r.event('ADDED', {'metadata': {'name': 'whole'}}, 0)\n"
+        "r.event('ADDED', {'apiVersion': 'v1', 'kind': 'Pod', 'metadata': {'name': 'whole'}}, 0)\n"
         'r._file.write(b\'{"type": "ADD\')\n'
         "os.kill(os.getpid(), 9)\n"
     )
@@ -158,8 +192,7 @@ def test_what_a_killed_recorder_left_is_finished_without_its_half_line(tmp_path)
     assert done.returncode == -9
     (tmp_path / ".prod-east-20260102T000000.000000Z.jsonl").write_text("not ours\n")
     Recording(tmp_path, "prod").close()
-    (found,) = lines(tmp_path)
-    assert found["object"]["metadata"]["name"] == "whole"
+    assert names(tmp_path) == ["whole"]
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -169,7 +202,7 @@ def test_a_file_without_one_whole_line_is_removed(tmp_path):
     (tmp_path / ".prod-20260102T000002.000000Z.jsonl").write_bytes(b'{"a": 1}\n{"b": "' + b"x" * 3_000_000)
     (tmp_path / ".prod-20260102T000003.000000Z.jsonl").touch()
     Recording(tmp_path, "prod").close()
-    assert lines(tmp_path) == [{"a": 1}]
+    assert lines(tmp_path) == [[{"a": 1}]]
     assert len(list(tmp_path.iterdir())) == 1
 
 
@@ -182,7 +215,7 @@ def test_a_file_another_recorder_still_writes_is_left_alone(tmp_path):
     record(first, 3)
     second.close()
     first.close()
-    assert sorted(line["object"]["metadata"]["name"] for line in lines(tmp_path)) == ["pod-1", "pod-2", "pod-3"]
+    assert sorted(names(tmp_path)) == ["pod-1", "pod-2", "pod-3"]
 
 
 def test_a_full_disk_is_told_of_and_leaves_no_half_line(tmp_path, monkeypatch):
@@ -209,7 +242,7 @@ def test_a_full_disk_is_told_of_and_leaves_no_half_line(tmp_path, monkeypatch):
     Full.room = 10_000
     record(recording, 3)
     recording.close()
-    assert [line["object"]["metadata"]["name"] for line in lines(tmp_path)] == ["pod-1", "pod-3"]
+    assert names(tmp_path) == ["pod-1", "pod-3"]
 
 
 def test_a_folder_that_cannot_be_made_is_a_usage_problem(tmp_path):
@@ -250,7 +283,7 @@ def test_what_comes_after_the_end_is_dropped(tmp_path):
     recording.close()
     record(recording, 2)
     recording.tick()
-    assert len(lines(tmp_path)) == 1
+    assert names(tmp_path) == ["pod-1"]
     assert len(list(tmp_path.iterdir())) == 1
 
 

@@ -101,7 +101,10 @@ def test_events_follow_on_the_list(api, tmp_path):
     assert one.said == []
 
 
-@pytest.mark.parametrize("ending", [CUT, END, b'{"type": "ADDED", "object": {"met', b"\xff\xfe\n", b"[]\n"])
+@pytest.mark.parametrize(
+    "ending",
+    [CUT, END, b'{"type": "ADDED", "object": {"met', b"\xff\xfe\n", b"[]\n", b'{"type": "ADDED", "object": {}}\n'],
+)
 def test_a_watch_that_ends_goes_on_where_it_was(api, tmp_path, ending):
     """Whole lines count, half a line or what is no event does not; no new list is needed."""
     steps = [event("ADDED", "a", 8), ending, *([CUT] if isinstance(ending, bytes) else [])]
@@ -131,6 +134,14 @@ def test_events_that_are_kept_no_longer_are_replaced_by_a_new_list(api, tmp_path
         assert [line for line in one.lines() if line != ["ADDED", "a"]] == [["LIST", "now"]] * 2 + [["ADDED", "late"]]
     assert one.watch.counts.lists == 2
     assert one.watch.counts.errors == {"expired": 1}
+
+
+def test_a_kind_is_listed_again_once_a_day(api, tmp_path, monkeypatch):
+    """What a lost file of the recording said is made good."""
+    monkeypatch.setattr(watching, "RELIST", 0.0)
+    api.watches[PODS] = [[event("ADDED", "a", 8), END], [event("ADDED", "b", 9)]]
+    with watched(api, tmp_path, has("ADDED", "b")) as one:
+        assert one.lines() == [["LIST"], ["ADDED", "a"], ["LIST"], ["ADDED", "b"]]
 
 
 def test_a_list_that_expires_between_its_pages_is_written_once(api, tmp_path):

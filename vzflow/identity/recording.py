@@ -3,7 +3,9 @@ The file of a watch: JSON, one document a line, whole lines only.
 
 A line is a List as `vzflow snapshot` writes it, of one kind, whenever a kind was listed whole; or an event as the API
 server sends it (`{"type": "MODIFIED", "object": {...}}`, also BOOKMARK), with `at`, when it came, and `cluster`. The
-events of a kind follow on its List without a gap, also over several files, until its next List.
+events of a kind follow on its List without a gap, also over several files, until its next List. A file begins with a
+BOOKMARK for each kind that goes on from an earlier one: it repeats the resourceVersion and `at` of the last line there,
+so that a file that is missing in between is noticed.
 
 The file being written begins with a dot. When it is large or old enough, or the recorder stops, it is compressed and
 appears whole under its name. What a killed recorder left is finished by the next one.
@@ -32,6 +34,8 @@ from typing import Any
 
 from vzflow.flow.errors import Place, ServiceUnavailable, UsageProblem
 from vzflow.identity.kept import timestamp
+from vzflow.identity.kubernetes import Resource
+from vzflow.identity.listing import Listed, named
 from vzflow.identity.snapshot import heading, is_secret, withheld
 
 _FINISHED, _PIECE = ".jsonl.gz", 1 << 20
@@ -76,6 +80,7 @@ class Recording:
         self._lock = threading.Lock()
         self._file: FileIO | None = None
         self._began = 0.0
+        self._last: dict[str, bytes] = {}  # kind -> the bookmark with which the next file begins
         self._closed = False
         self.written = 0  # bytes, uncompressed
         self.finished = 0  # files
@@ -88,19 +93,29 @@ class Recording:
             raise _unwritable(folder, error) from error
 
     def event(self, kind: str, item: Mapping[str, Any], at: int) -> None:
-        """Write one event: its type, its object, and when it came in microseconds since 1970 UTC."""
+        """Write one event: type, object with kind and apiVersion, and when it came in microseconds since 1970 UTC."""
         if not is_secret(item):
-            named = {} if self._cluster is None else {"cluster": self._cluster}
-            self._write([_line({"type": kind, "at": timestamp(at), **named, "object": withheld(item)})])
+            version = str(item["metadata"].get("resourceVersion", ""))
+            self._write([self._event(kind, withheld(item), at)], item["kind"], self._bookmark(item, version, at))
 
-    def listing(self, kind: str, resource_version: str, at: int, items: Spool) -> None:
+    def listing(self, resource: Resource, listed: Listed, items: Spool) -> None:
         """Write a whole list of one kind."""
-        above = _line(heading(at, [kind], self._cluster, {kind: resource_version}))
-        self._write(chain([above.removesuffix(b"}\n"), b',"items":['], items.pieces(), [b"]}\n"]))
+        above = _line(heading(listed.at, [resource.kind], self._cluster, {resource.kind: listed.resource_version}))
+        line = chain([above.removesuffix(b"}\n"), b',"items":['], items.pieces(), [b"]}\n"])
+        empty = named({}, resource, listed.version)
+        self._write(line, resource.kind, self._bookmark(empty, listed.resource_version, listed.at))
 
     def refusal(self, kind: str, why: str, at: int) -> None:
         """Write that a kind cannot be listed."""
-        self._write([_line(heading(at, [], self._cluster, {}, {kind: why}) | {"items": []})])
+        self._write([_line(heading(at, [], self._cluster, {}, {kind: why}) | {"items": []})], kind, b"")
+
+    def _event(self, kind: str, item: Mapping[str, Any], at: int) -> bytes:
+        its = {} if self._cluster is None else {"cluster": self._cluster}
+        return _line({"type": kind, "at": timestamp(at), **its, "object": item})
+
+    def _bookmark(self, item: Mapping[str, Any], version: str, at: int) -> bytes:
+        said = {"apiVersion": item["apiVersion"], "kind": item["kind"], "metadata": {"resourceVersion": version}}
+        return self._event("BOOKMARK", said, at)
 
     def spool(self) -> Spool:
         """Return a place for the objects of a list, which are many, until it is whole."""
@@ -146,8 +161,8 @@ class Recording:
         """Return the files of this name, oldest first, and not those of a name that begins like it."""
         return sorted(self._folder.glob(f"{before}{glob.escape(self._name)}-{_ANY_STAMP}{after}"))
 
-    def _write(self, pieces: Iterable[bytes]) -> None:
-        """Append one line, or nothing of it."""
+    def _write(self, pieces: Iterable[bytes], kind: str, bookmark: bytes) -> None:
+        """Append one line, or nothing of it; the next file begins with *bookmark* for that kind."""
         with self._lock:
             if self._closed:
                 return
@@ -156,6 +171,7 @@ class Recording:
             try:
                 for piece in pieces:
                     _write_all(file, piece)
+                self._last[kind] = bookmark
             except BaseException as error:
                 with suppress(OSError):
                     file.truncate(before)
@@ -173,6 +189,7 @@ class Recording:
         self._file = FileIO(self._folder / f".{self._name}-{stamp}.jsonl", "xb")
         fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # others see that it is not left behind
         self._began = self._clock()
+        _write_all(self._file, b"".join(self._last.values()))
         return self._file
 
     def _taken(self) -> FileIO | None:

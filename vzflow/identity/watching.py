@@ -23,6 +23,8 @@ from vzflow.identity.recording import Recording
 #: Seconds after which the API server is asked to end a watch, which is then taken up again; drawn anew each time so
 #: that many do not come back at once. It ends them by itself after half an hour to an hour.
 WATCH = (240, 360)
+#: Seconds after which a kind is listed again though nothing was missed: a file of the recording may get lost.
+RELIST = 86_400.0
 #: Seconds until a kind that is not permitted, or not in the cluster, is tried again.
 RETRY_MISSING = 300.0
 #: A watch that ends sooner, in seconds, is a failure: it must not be repeated as fast.
@@ -80,6 +82,7 @@ class KindWatch:
         self._server, self._recording, self._stopping, self._say = server, recording, stopping, say
         self._patience = patience or Patience(sleep=stopping.wait)
         self._version, self._seen = "", ""  # API version; resourceVersion of the newest event, empty before a list
+        self._listed = 0.0
         self._failures = 0
         self._trouble = ""
         self._response: urllib3.HTTPResponse | None = None
@@ -117,8 +120,9 @@ class KindWatch:
             listed = read_list(self._server, self.resource, spool, self._patience)
             if self._stopping.is_set():
                 return
-            self._recording.listing(self.resource.kind, listed.resource_version, listed.at, spool)
+            self._recording.listing(self.resource, listed, spool)
         self._version, self._seen = listed.version, listed.resource_version
+        self._listed = time.monotonic()
         self.counts.lists += 1
         self.counts.last_contact = time.time()
         self._recovered()
@@ -141,6 +145,8 @@ class KindWatch:
             self.counts.reconnects += 1
             self._response.close()
             self._response = None
+        if time.monotonic() - self._listed > RELIST:
+            self._seen = ""
         if time.monotonic() - began < _AT_ONCE:
             self._failed("ended", "")
         else:
@@ -148,19 +154,21 @@ class KindWatch:
 
     def _take(self, event: dict[str, Any]) -> None:
         kind, item = event.get("type"), event.get("object")
-        if not isinstance(kind, str) or not isinstance(item, dict):
-            raise NoAnswerError(ValueError("what came is no event"))
-        if kind == "ERROR":
+        if kind == "ERROR" and isinstance(item, dict):
             raise _error_of(item)
-        metadata = item.get("metadata")
-        seen = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
-        if kind in (*_EVENTS, "BOOKMARK"):
-            self._recording.event(kind, named(item, self.resource, self._version), self._server.now())
+        if (
+            kind not in (*_EVENTS, "BOOKMARK")
+            or not isinstance(item, dict)
+            or not isinstance(item.get("metadata"), dict)
+        ):
+            raise NoAnswerError(ValueError("what came is no event"))
+        self._recording.event(kind, named(item, self.resource, self._version), self._server.now())
+        seen = item["metadata"].get("resourceVersion")
         if isinstance(seen, str) and seen:
             self._seen = seen
         self._failures = 0
         self._sign_of_life()
-        self.counts.events[kind if kind in (*_EVENTS, "BOOKMARK") else "OTHER"] += 1
+        self.counts.events[kind] += 1
         self.counts.last_contact = time.time()
         if kind in _EVENTS:
             self.counts.last_event = self.counts.last_contact
