@@ -112,7 +112,7 @@ class KindWatch:
         """End a wait for events; *stopping* is set before."""
         response = self._response
         if response is not None:
-            with suppress(ValueError, OSError, AttributeError):  # it has just ended by itself
+            with suppress(ValueError, OSError, RuntimeError, AttributeError):  # it has just ended by itself
                 response.shutdown()
 
     def _list(self) -> None:
@@ -141,16 +141,17 @@ class KindWatch:
             for event in () if self._stopping.is_set() else _events(self._response):
                 self._take(event)
         finally:
+            lasted = time.monotonic() - began
+            if lasted >= _AT_ONCE:
+                self._failures = 0
             self.counts.watching = False
             self.counts.reconnects += 1
             self._response.close()
             self._response = None
         if time.monotonic() - self._listed > RELIST:
             self._seen = ""
-        if time.monotonic() - began < _AT_ONCE:
+        if lasted < _AT_ONCE:
             self._failed("ended", "")
-        else:
-            self._failures = 0
 
     def _take(self, event: dict[str, Any]) -> None:
         kind, item = event.get("type"), event.get("object")
@@ -194,11 +195,11 @@ class KindWatch:
             self._failed("failed", str(error), error.retry_after)
 
     def _failed(self, reason: str, trouble: str, asked: float | None = None) -> None:
-        """Count a failure, tell of it once, and wait a while longer each time."""
+        """Count a failure, tell of one that comes again, once, and wait a while longer each time."""
         if self._stopping.is_set():
             return  # the wait for events was cut short by `stop`
         self.counts.errors[reason] += 1
-        if trouble and not self._trouble:
+        if trouble and self._failures and not self._trouble:
             self._trouble = trouble
             self._say(f"{self.resource.plural}: {trouble}; trying again")
         self._sign_of_life()

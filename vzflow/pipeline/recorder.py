@@ -58,6 +58,7 @@ def record(
             a folder cannot be written, now or later.
     """
     check_names([], [] if cluster is None else [cluster])
+    say = _one_at_a_time(say)
     folder, deliver = _places(str(output), spool)
     server = ApiServer(context, kubeconfig, timeout, connections=2 * len(RESOURCES))
     _reach(server)
@@ -85,6 +86,17 @@ def record(
         if thread.error is not None:
             raise thread.error
     recording.deliver()
+
+
+def _one_at_a_time(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Return *say* for threads: their lines do not run into each other."""
+    lock = threading.Lock()
+
+    def said(line: str) -> None:
+        with lock:
+            say(line)
+
+    return said
 
 
 def _places(output: str, spool: str | Path | None) -> tuple[Path, Callable[[Path], None] | None]:
