@@ -23,6 +23,7 @@ from vzflow.identity.kubernetes import (
     unreachable,
 )  # fmt: skip
 from vzflow.identity.patience import Patience
+from vzflow.identity.snapshot import withheld
 
 #: Objects per page: what kubectl asks for.
 PAGE = 500
@@ -100,7 +101,7 @@ def fetch(
 
 
 def _add(server: ApiServer, resource: Resource, fetched: Fetched, patience: Patience) -> None:
-    objects: list[dict[str, Any]] = []
+    objects = _Objects()
     try:
         listed = read_list(server, resource, objects, patience)
     except ApiError as error:
@@ -112,6 +113,13 @@ def _add(server: ApiServer, resource: Resource, fetched: Fetched, patience: Pati
     fetched.objects += objects
     fetched.listed[resource.kind] = listed.resource_version
     fetched.taken_at = fetched.taken_at or listed.at
+
+
+class _Objects(list[dict[str, Any]]):
+    """Raw objects without what is not written anyway, which is the larger half of a pod."""
+
+    def extend(self, items: Iterable[dict[str, Any]], /) -> None:
+        super().extend(map(withheld, items))
 
 
 def why_missing(resource: Resource, error: ApiError) -> str:
