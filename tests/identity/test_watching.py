@@ -13,6 +13,7 @@ from identity.api_server import CUT, END, ISTIO_V1, PODS, Fault, api_server, boo
 from identity.identity_support import us
 
 from vzflow.identity import watching
+from vzflow.identity.kept import microseconds
 from vzflow.identity.kubernetes import RESOURCES, ApiServer
 from vzflow.identity.patience import Patience
 from vzflow.identity.recording import Recording
@@ -32,9 +33,9 @@ class Watched:
     """A watch that runs in a thread, and what it has recorded so far."""
 
     def __init__(self, api, folder, kind, timeout):
-        self.said, self.waits, self._folder = [], [], folder
+        self.said, self.waits, self.folder = [], [], folder / "recordings"
         self.stopping = threading.Event()
-        self.recording = Recording(folder / "recordings", "prod")
+        self.recording = Recording(self.folder, "prod")
         self.server = ApiServer(None, kubeconfig(folder, {"here": api.url}), timeout, connections=2)
         patience = Patience(sleep=self._wait)
         self.watch = KindWatch(KIND[kind], self.server, self.recording, self.stopping, self.said.append, patience)
@@ -55,7 +56,7 @@ class Watched:
     def lines(self):
         """Each list as its names, each event as type and name or, of a bookmark, resourceVersion; in order."""
         found = []
-        for path in sorted((self._folder / "recordings").glob("*prod-*")):
+        for path in sorted(self.folder.glob("*prod-*")):
             data = path.read_bytes()
             *whole, _ = (gzip.decompress(data) if path.suffix == ".gz" else data).split(b"\n")
             found += [short(json.loads(line)) for line in whole]
@@ -223,13 +224,31 @@ def test_new_credentials_are_read_when_the_old_ones_are_refused(api, tmp_path):
         assert one.watch.counts.errors["unauthorized"] >= 1
 
 
+def times(one):
+    """When each line says it was, in the order of the file, in microseconds."""
+    (path,) = one.folder.glob("*.gz")
+    lines = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+    return [microseconds(line.get("at") or line["metadata"]["annotations"]["vzflow.io/taken-at"]) for line in lines]
+
+
 def test_an_event_is_timed_by_the_api_servers_clock(api, tmp_path):
     """A deletion has no other time than when it came, and objects carry the cluster's times."""
     api.date = "Fri, 02 Jan 2026 12:00:00 GMT"
     api.watches[PODS] = [[event("DELETED", "a", 8)]]
     with watched(api, tmp_path, has("DELETED", "a")) as one:
-        at = one.server.now()
-    assert us("12:00") <= at < us("12:01")
+        assert us("12:00") <= times(one)[0] <= times(one)[1] < us("12:01")
+
+
+@pytest.mark.parametrize("date", [None, "Fri, 02 Jan 2026 12:00:00 GMT"])
+def test_times_do_not_go_back_where_a_list_follows_on_events(api, tmp_path, date):
+    """The API server's Date is cut to seconds: a list dated by it would be older than the events before the gap."""
+    api.date = date
+    api.watches[PODS] = [[event("ADDED", "a", 8), gone()]] * 5 + [[event("ADDED", "late", 90)]]
+    began = time.time()
+    with watched(api, tmp_path, has("ADDED", "late")) as one:
+        assert times(one) == sorted(times(one))
+        assert len(times(one)) == 12
+    assert date is not None or times(one)[0] >= began * 1e6
 
 
 def test_a_line_without_an_end_does_not_take_memory(api, tmp_path, monkeypatch):

@@ -18,7 +18,6 @@ from vzflow.identity.kubernetes import (
     ApiServer,
     NoAnswerError,
     Resource,
-    answered_at,
     unauthorized,
     unreachable,
 )  # fmt: skip
@@ -29,6 +28,7 @@ from vzflow.identity.snapshot import withheld
 PAGE = 500
 #: A list whose continuation expired (410) is begun again this often.
 ATTEMPTS = 3
+_SECOND = 1_000_000
 
 
 @dataclass
@@ -41,7 +41,8 @@ class Fetched:
         listed: Kinds that were listed whole, also those without an object, and the resourceVersion of each list.
         missing: Kinds that were not, and why.
         notes: One line for each of these.
-        taken_at: Microseconds since 1970 UTC, when the first list was answered, by the API server's clock if it tells.
+        taken_at: When the first list was answered, by the API server's clock if it tells: microseconds since 1970 UTC,
+            cut to seconds as Date and the objects' own times are.
     """
 
     objects: list[dict[str, Any]] = field(default_factory=list)
@@ -112,7 +113,7 @@ def _add(server: ApiServer, resource: Resource, fetched: Fetched, patience: Pati
         return
     fetched.objects += objects
     fetched.listed[resource.kind] = listed.resource_version
-    fetched.taken_at = fetched.taken_at or listed.at
+    fetched.taken_at = fetched.taken_at or listed.at // _SECOND * _SECOND
 
 
 class _Objects(list[dict[str, Any]]):
@@ -201,7 +202,7 @@ def _page(server: ApiServer, resource: Resource, version: str, following: str | 
     if not isinstance(content, dict) or not _is_list(content.get("items", "")):
         raise unreachable(server.host, "the answer is not a list of objects")
     metadata = content.get("metadata")
-    return content | {"metadata": metadata if isinstance(metadata, dict) else {}, "at": answered_at(response)}
+    return content | {"metadata": metadata if isinstance(metadata, dict) else {}, "at": server.now()}
 
 
 def _is_list(items: object) -> bool:
