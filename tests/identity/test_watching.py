@@ -211,6 +211,17 @@ def test_a_kind_that_is_refused_is_told_of_once_and_tried_again(api, tmp_path, m
     assert one.watch.counts.missing == ""
 
 
+def test_a_kind_that_may_be_listed_and_not_watched_is_told_of_once(api, tmp_path, monkeypatch):
+    """Its lists are recorded meanwhile: they are snapshots."""
+    monkeypatch.setattr(watching, "RETRY_MISSING", 0.001)
+    api.watches[PODS] = [[Fault(403)]] * 3 + [[event("ADDED", "a", 8)]]
+    with watched(api, tmp_path, has("ADDED", "a")) as one:
+        assert [line for line in one.lines() if line != ["LIST"]] == [["ADDED", "a"]]
+    assert len(one.said) == 2
+    assert one.watch.counts.errors == {"not_permitted": 3}
+    assert one.watch.counts.lists == 4
+
+
 def test_new_credentials_are_read_when_the_old_ones_are_refused(api, tmp_path):
     """Tokens run out while a recorder runs."""
     api.allowed = {"Bearer new"}

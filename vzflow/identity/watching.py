@@ -125,7 +125,6 @@ class KindWatch:
         self._listed = time.monotonic()
         self.counts.lists += 1
         self.counts.last_contact = time.time()
-        self._recovered()
 
     def _watch(self) -> None:
         """Record events until the API server ends the watch."""
