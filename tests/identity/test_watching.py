@@ -6,18 +6,21 @@ import gzip
 import json
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from identity.api_server import CUT, END, ISTIO_V1, PODS, Fault, api_server, bookmark, event, gone, kubeconfig, named
 from identity.identity_support import us
 
 from vzflow.identity import watching
 from vzflow.identity.kept import microseconds
-from vzflow.identity.kubernetes import RESOURCES, ApiServer
+from vzflow.identity.kubernetes import RESOURCES, ApiServer, NoAnswerError
 from vzflow.identity.patience import Patience
 from vzflow.identity.recording import Recording
-from vzflow.identity.watching import KindWatch
+from vzflow.identity.watching import KindWatch, _events
 
 SECONDS = 10.0
 KIND = {resource.kind: resource for resource in RESOURCES}
@@ -260,6 +263,38 @@ def test_times_do_not_go_back_where_a_list_follows_on_events(api, tmp_path, date
         assert times(one) == sorted(times(one))
         assert len(times(one)) == 12
     assert date is not None or times(one)[0] >= began * 1e6
+
+
+class Pieces:
+    """A response that gives what it was made of, piece by piece."""
+
+    def __init__(self, data, cuts):
+        places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
+        self._pieces = [data[a:b] for a, b in pairwise(places)]
+
+    def read1(self, most):
+        return self._pieces.pop(0) if self._pieces else b""
+
+
+JSON = st.recursive(
+    st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+)
+
+
+@given(st.lists(st.dictionaries(st.text(), JSON)), st.lists(st.integers(0, 10_000)), st.binary())
+def test_events_do_not_depend_on_how_they_are_cut_into_pieces(events, cuts, half):
+    """Whatever comes gives events or a cut connection, and half a line at the end gives nothing."""
+    data = b"".join(json.dumps(one).encode() + b"\n" for one in events)
+    assert list(_events(Pieces(data + half.replace(b"\n", b""), cuts))) == events
+    with suppress(NoAnswerError):
+        list(_events(Pieces(half + b"\n" + data, cuts)))
+
+
+@pytest.mark.parametrize("line", [b"[" * 100_000, b"{", b"\xff", b"1" * 5000])
+def test_a_line_that_is_no_json_is_a_cut_connection(line):
+    """A proxy's page, or a number and a nesting without bounds."""
+    with pytest.raises(NoAnswerError, match="not JSON"):
+        list(_events(Pieces(line + b"\n", [])))
 
 
 def test_a_line_without_an_end_does_not_take_memory(api, tmp_path, monkeypatch):

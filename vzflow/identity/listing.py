@@ -177,7 +177,9 @@ def _pages(server: ApiServer, resource: Resource, version: str, sink: Sink, pati
         content = patience.answer(partial(_page, server, resource, version, following))
         listed = listed or Listed(version, str(content["metadata"].get("resourceVersion", "")), content["at"])
         sink.extend(named(item, resource, version) for item in content["items"] or ())
-        following = content["metadata"].get("continue")
+        before, following = following, content["metadata"].get("continue")
+        if following and following == before:
+            raise unreachable(server.host, "a page of the list says that it is followed by itself")
     return listed
 
 
@@ -195,7 +197,7 @@ def _page(server: ApiServer, resource: Resource, version: str, following: str | 
         content = json.loads(response.data)
     except urllib3.exceptions.HTTPError as error:
         raise NoAnswerError(error) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise unreachable(server.host, "the answer is not JSON") from error
     finally:
         response.release_conn()

@@ -236,7 +236,7 @@ def _events(response: urllib3.HTTPResponse) -> Iterator[dict[str, Any]]:
 def _event(line: bytes) -> dict[str, Any]:
     try:
         event = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NoAnswerError(ValueError("what came is not JSON")) from error
     return event if isinstance(event, dict) else {}
 
