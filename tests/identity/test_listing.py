@@ -176,6 +176,13 @@ def test_an_answer_that_does_not_come_is_not_waited_for(api, read):
         read(timeout=0.1)
 
 
+def test_an_answer_that_trickles_is_not_waited_for(api, read):
+    """Each byte comes in time, and the whole would take years."""
+    api.lists[PODS] = named("a")
+    api.faults[PODS] = [Fault(trickle=0.02)]
+    assert names(read(timeout=0.05)) == ["a"]
+
+
 def test_the_snapshot_is_dated_by_the_api_servers_clock(api, read, tmp_path):
     """A laptop's clock may be wrong, and objects carry the cluster's times."""
     api.date = DATE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,6 +29,9 @@ from vzflow.identity.snapshot import withheld
 PAGE = 500
 #: A list whose continuation expired (410) is begun again this often.
 ATTEMPTS = 3
+#: A page may take this many times as long as the wait for more of it.
+_SLOWEST = 10
+_PIECE = 1 << 16
 _SECOND = 1_000_000
 
 
@@ -194,7 +198,7 @@ def _page(server: ApiServer, resource: Resource, version: str, following: str | 
     options: dict[str, Any] = {"limit": PAGE} | ({"_continue": following} if following else {})
     response = server.ask(resource, version, **options)
     try:
-        content = json.loads(response.data)
+        content = json.loads(_body(response, _SLOWEST * server.timeout))
     except urllib3.exceptions.HTTPError as error:
         raise NoAnswerError(error) from error
     except (ValueError, RecursionError) as error:
@@ -205,6 +209,17 @@ def _page(server: ApiServer, resource: Resource, version: str, following: str | 
         raise unreachable(server.host, "the answer is not a list of objects")
     metadata = content.get("metadata")
     return content | {"metadata": metadata if isinstance(metadata, dict) else {}, "at": server.now()}
+
+
+def _body(response: urllib3.HTTPResponse, seconds: float) -> bytes:
+    """Return the whole answer, if it comes within *seconds*: one that trickles is never silent for long."""
+    until, pieces = time.monotonic() + seconds, list[bytes]()
+    while piece := response.read1(_PIECE):
+        pieces.append(piece)
+        if time.monotonic() > until:
+            response.close()  # or the next request would get the rest
+            raise NoAnswerError(TimeoutError(f"the answer was not whole after {seconds:.0f} seconds"))
+    return b"".join(pieces)
 
 
 def _is_list(items: object) -> bool:
