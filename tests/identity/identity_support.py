@@ -195,4 +195,4 @@ class World:
         return {self.title(party) for party in members}
 
 
-_TIMED = ("holding", "endpoint", "named", "party_policy")
+_TIMED = ("holding", "endpoint", "named", "party_policy", "contested")

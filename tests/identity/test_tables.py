@@ -37,7 +37,7 @@ def range_of(made: dict, address: str, cluster: str = CLUSTER) -> tuple[str, str
     return found[0] if found else None
 
 
-@pytest.mark.parametrize("items", [[], CLUSTER_OBJECTS])
+@pytest.mark.parametrize("items", [[], [*CLUSTER_OBJECTS, pod("lost", "10.244.1.7", "11:00")]])
 def test_every_table_is_there_in_its_declared_schema(items):
     """The queries are bound against the schemas alone."""
     made = tables(objects(("13:00", items)), [CLUSTER], [Range("office", "198.51.100.0/24")])

@@ -21,7 +21,8 @@ def facts(**changed):
         "window": {"first_seen": None, "last_seen": None, "since": None, "until": None},
         "coverage": {
             "sources": [], "window_minutes": 0, "observed_minutes": 0, "snapshots": 1, "records_read": 0, "rejected": 0,
-            "skipped": 0, "damaged_inputs": [], "unresolved_addresses": 0, "blind": ["nothing at all"],
+            "skipped": 0, "damaged_inputs": [], "unresolved_addresses": 0, "contested_addresses": 0,
+            "blind": ["nothing at all"],
         },
         "summary": {
             "flows": 0, "exchanges": 0, "by_verdict": dict.fromkeys(VERDICTS, 0),
@@ -66,6 +67,7 @@ def test_expected_is_never_without_its_split():
         ({"snapshots": 0}, "no snapshot"),
         ({"damaged_inputs": ["a.pcap"]}, "a.pcap"),
         ({"rejected": 3}, "3 records"),
+        ({"contested_addresses": 2}, "2 spans of an address claimed twice"),
     ],
     ids=str,
 )

@@ -69,6 +69,9 @@ IDENTITY: dict[str, pa.Schema] = {
     ),
     # Who a record names. key: pod:NS/NAME, prefix:NS/PREFIX, host:NAME.
     "named": _table(cluster=TEXT, key=TEXT, valid_from=TIME, valid_to=TIME, known_until=TIME, set_id=TEXT),
+    # Spans that two pods, or two Services, claim by their own records though one address has one holder: the later
+    # start kept it. lost and kept: KIND/NAMESPACE/NAME.
+    "contested": _table(cluster=TEXT, address=TEXT, valid_from=TIME, valid_to=TIME, lost=TEXT, kept=TEXT),
     "set_member": _table(set_id=TEXT, party_id=TEXT),
     # Configured and well-known address ranges, flattened to disjoint closed ranges of 32-hex-digit keys.
     # kind: pod_range | service_range | node_range | private | loopback | link_local | multicast | named

@@ -239,6 +239,32 @@ def _last_container_finished(pod: Mapping[str, Any]) -> int | None:
     return max(_container_times(pod, "finishedAt"), default=None)
 
 
+def _sandbox_ready(pod: Mapping[str, Any]) -> int | None:
+    return max(
+        (
+            microseconds(c["lastTransitionTime"])
+            for c in pod.get("status", {}).get("conditions", ())
+            if (c.get("type"), c.get("status")) == ("PodReadyToStartContainers", "True") and "lastTransitionTime" in c
+        ),
+        default=None,
+    )
+
+
+def sandbox_made_anew(pod: Mapping[str, Any]) -> int | None:
+    """
+    Return since when at the earliest a pod has the sandbox, and with it the address, that it has; null for its first.
+
+    After a node restarted, a pod keeps its startTime and gets another address: then every container of it ended before
+    the sandbox was ready. (Ready is noted a little late: after a container of the first sandbox began, too.)
+    """
+    ready = _sandbox_ready(pod)
+    last = [c.get("lastState", {}).get("terminated", {}) for c in pod.get("status", {}).get("containerStatuses", ())]
+    ended = [microseconds(run["finishedAt"]) for run in last if "finishedAt" in run]
+    if ready is None or not ended or len(ended) < len(last) or max(ended) > ready:
+        return None
+    return max(ended)
+
+
 def _sure_from(kind: str, begin: int, first_seen: list[_Seen]) -> int:
     """
     Return from when an object was for certain what it was first seen as.
@@ -249,9 +275,6 @@ def _sure_from(kind: str, begin: int, first_seen: list[_Seen]) -> int:
     if kind != "Pod":
         return begin
     pod = first_seen[-1].object
-    sandbox = [
-        microseconds(c["lastTransitionTime"])
-        for c in pod.get("status", {}).get("conditions", ())
-        if (c.get("type"), c.get("status")) == ("PodReadyToStartContainers", "True") and "lastTransitionTime" in c
-    ]
-    return max(begin, min((first_seen[0].at, *sandbox, *_container_times(pod, "startedAt"))))
+    ready, anew = _sandbox_ready(pod), sandbox_made_anew(pod)
+    started = [t for t in _container_times(pod, "startedAt") if t >= (anew or begin)]
+    return max(begin, min((first_seen[0].at, *([] if ready is None else [ready]), *started)))

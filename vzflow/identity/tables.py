@@ -99,10 +99,20 @@ def tables(objects: pa.Table, clusters: Sequence[str], ranges: Iterable[Range] =
             for (cluster, key), intervals in found.names.items()
             for i in intervals
         ],
+        "contested": [
+            {"cluster": cluster, "address": address, "valid_from": cut.since, "valid_to": cut.until}
+            | {"lost": _without_uid(cut.lost), "kept": _without_uid(cut.kept)}
+            for (cluster, address), cuts in found.cuts.items()
+            for cut in cuts
+        ],
         "set_member": [{"set_id": s, "party_id": party} for s, members in sets.items() for party in members],
         "address_range": [row for c in everywhere for row in _address_ranges(c, found, configured)],
     }
     return {name: _sorted(rows[name], schema) for name, schema in IDENTITY.items()}
+
+
+def _without_uid(holder: str) -> str:
+    return holder.rpartition("/")[0]
 
 
 def _sorted(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:

@@ -18,9 +18,9 @@ import pyarrow as pa
 from vzflow.flow.key import canonical_address
 from vzflow.flow.terms import IdentityBasis
 from vzflow.identity import party as parties
-from vzflow.identity.intervals import Claim, Interval, Span, disjoint, oldest, settle
+from vzflow.identity.intervals import Claim, Cut, Interval, Span, disjoint, oldest, settle
 from vzflow.identity.kept import CALICO_ADDRESSES, FLANNEL_ADDRESSES
-from vzflow.identity.lives import State, clusters_listing, pod_addresses, states
+from vzflow.identity.lives import State, clusters_listing, pod_addresses, sandbox_made_anew, states
 from vzflow.identity.party import Owners, Party
 from vzflow.identity.policy import ROOT, Policies
 
@@ -39,6 +39,7 @@ class Timeline:
     addresses: dict[AddressKey, list[Interval]] = field(default_factory=dict)
     endpoints: dict[EndpointKey, list[Interval]] = field(default_factory=dict)
     names: dict[NameKey, list[Interval]] = field(default_factory=dict)
+    cuts: dict[AddressKey, list[Cut]] = field(default_factory=dict)
     terms: set[tuple[str, str]] = field(default_factory=set)  # party id, address term
     ports: set[tuple[str, str, int, str]] = field(default_factory=set)  # party id, protocol, port, role
     pod_ranges: set[tuple[str, str, str]] = field(default_factory=set)  # cluster, CIDR, node
@@ -86,7 +87,8 @@ class _Life:
     def claim(self, *, weak: bool = False) -> Claim:
         s = self.state
         holder = f"{s.kind}/{s.namespace}/{s.name}/{s.uid}"
-        return Claim(holder, s.since, s.sure_from, s.sure_until, s.until, s.ended, self.phases, weak)
+        since = max(s.since, sandbox_made_anew(s.object) or s.since)
+        return Claim(holder, since, s.sure_from, s.sure_until, s.until, s.ended, self.phases, weak)
 
 
 class _Building:
@@ -154,8 +156,10 @@ class _Building:
                 for address in pod_addresses(life.state.object):
                     of_pods[life.state.cluster, address].append(life.claim())
         self._claim_services(cluster_ips, shared)
-        for claims in (*of_pods.values(), *cluster_ips.values()):
-            settle(claims)
+        for kind in (of_pods, cluster_ips):
+            for key, claims in kind.items():
+                if cuts := settle(claims):
+                    self.done.cuts.setdefault(key, []).extend(cuts)
         self._claim_nodes(shared)
         self._claim_host_network(shared)
         spans: dict[AddressKey, list[Span]] = defaultdict(list)
