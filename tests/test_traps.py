@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from identity.identity_support import at, pod
+from identity.identity_support import at, meta, pod
 from trap_support import (
     API_VIP,
     APPLICATION_OPERATOR,
@@ -42,6 +42,7 @@ from trap_support import (
 from vzflow.identity.tables import Range
 
 LB_SUBNET = (Range("lb-subnet", "10.9.0.0/24"),)
+AMBIENT = "istio.io/dataplane-mode"
 #: An HTTP request as packets show it.
 CLEAR = {"transport_seen": "plaintext", "transport_seen_basis": "clear_protocol"}
 UDP = {"protocol": "udp", "initiator_basis": "known_port", "connection_state": None}
@@ -252,6 +253,16 @@ def test_5_22_a_node_on_its_way_out_may_be_any_pod_it_masquerades():
     assert (row["verdict"], row["reason"]) == ("unknown", "initiator_ambiguous")
 
 
+def test_5_22_a_node_hides_no_pod_of_a_pool_that_is_not_masqueraded():
+    """Calico's pool says whether its pods leave with their node's address."""
+    pool = {"apiVersion": "crd.projectcalico.org/v1", "kind": "IPPool", "spec": {"cidr": "10.244.0.0/16"},
+            "metadata": meta("pods", "02:00")}  # fmt: skip
+    (row,) = judged(flow(N2, OUTSIDE, 443), with_objects=[pool])
+    assert json.loads(row["initiator_candidates"]) == [
+        "kube-system/kube-proxy-n2", "monitoring/node-exporter-n2", "node n2",
+    ]  # fmt: skip
+
+
 def test_5_23_every_address_of_a_node_is_that_node():
     """InternalIP, tunnel and bridge are one holder."""
     rows = judged(*(flow(source, GATEWAY, 8443) for source in (N1, N1_TUNNEL, N1_BRIDGE)))
@@ -264,6 +275,16 @@ def test_5_24_an_address_in_ipv6_clothes_is_the_ipv4_address():
     pods = [component("es-data-0", "::ffff:10.244.2.70", {"app": "system-es-data"}, 9200, node="n2")]
     (row,) = judged(flow(KIBANA, "10.244.2.70", 9200), with_objects=pods)
     assert (row["responder_pod"], row["rule_id"]) == ("es-data-0", "R11")
+
+
+@pytest.mark.parametrize(("labels", "found"), [({}, "not_required"), ({AMBIENT: "ambient"}, "violated")])
+def test_5_25_a_namespace_counts_with_the_labels_it_had(labels, found):
+    """What its label asks for decides, not its name: here, whether ztunnel takes its pods and STRICT binds them."""
+    app = component("app-0", "10.244.2.90", {"verrazzano.io/istio": "hello"}, 8080, mesh=False, namespace="shop")
+    tunnel = pod("ztunnel-1", "10.244.1.91", "03:00", namespace="istio-system", labels={"app": "ztunnel"})
+    shop = {"apiVersion": "v1", "kind": "Namespace", "metadata": meta("shop", "02:00", labels=labels)}
+    (row,) = judged(flow(GATEWAY, "10.244.2.90", 8080, **CLEAR), with_objects=[app, tunnel, shop])
+    assert (row["rule_id"], row["transport_status"]) == ("A15", found)
 
 
 def test_5_26_an_aggregated_record_is_everyone_of_its_prefix():

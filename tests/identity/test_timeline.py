@@ -604,7 +604,8 @@ def test_a_pod_that_merely_calls_itself_the_api_server_is_not():
 
 
 def owned(kind: str, name: str, **labels: str) -> dict[str, object]:
-    reference = {"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": "u", "controller": True}
+    version = {"Job": "batch/v1", "Domain": "weblogic.oracle/v8"}.get(kind, "apps/v1")
+    reference = {"apiVersion": version, "kind": kind, "name": name, "uid": "u", "controller": True}
     return pod("web-1", "10.0.0.1", "12:00", labels=labels, metadata={"ownerReferences": [reference]})
 
 
@@ -636,8 +637,25 @@ RS = "web-86c57db685"
         ([owned("Job", "j-1"), owner("Job", "batch/v1", "j-1", ("CronJob", "nightly"))], ("nightly", "CronJob")),
         ([owned("Domain", "hello-domain")], ("hello-domain", "Domain")),
         ([owned("Node", "n1")], ("web-1", "Pod")),
+        (
+            [
+                owned("StatefulSet", "cache-0"), owner("StatefulSet", "apps/v1", "cache-0", ("Coherence", "cache")),
+                owner("Coherence", "coherence.oracle.com/v1", "cache", ("ApplicationConfiguration", "shop")),
+            ],
+            ("shop", "ApplicationConfiguration"),
+        ),
+        (
+            [owned("ReplicaSet", RS, **{"pod-template-hash": "86c57db685"}),
+             owner("Deployment", "apps/v1", "web", ("ContainerizedWorkload", "hello"))],
+            ("hello", "ContainerizedWorkload"),
+        ),
+        (
+            [owned("Domain", "d"), owner("Domain", "weblogic.oracle/v8", "d", ("Ring", "r")),
+             owner("Ring", "example.org/v1", "r", ("Domain", "d"))],
+            ("d", "Domain"),
+        ),
     ],
-)
+)  # fmt: skip
 def test_the_workload_is_the_owner_users_know(items, workload):
     """Deployments, not ReplicaSets; a Job's name proves no CronJob; a static pod's node is no workload."""
     world = World(("13:00", items))

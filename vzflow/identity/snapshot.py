@@ -21,7 +21,7 @@ from blake3 import blake3
 
 from vzflow.flow.errors import Place, UnreadableInput, UsageProblem
 from vzflow.flow.schema import TEXT, TIME
-from vzflow.identity.kept import KEPT, WrongShape, kept, microseconds, plain_text, timestamp
+from vzflow.identity.kept import KEPT, WrongShape, kept, microseconds, plain_text, qualified, timestamp
 
 #: One row per object as seen in one snapshot, and one row of kind `Snapshot` that says which kinds were listed
 #: (`{"listed": {"Pod": ["*"], "Service": ["default"]}}`: namespaces, `*` for all). The digest is of the cluster's
@@ -69,14 +69,7 @@ _PAST = frozenset(
 _DO = "Give a list as `kubectl get pods,svc,endpointslices,nodes,namespaces,peerauthentications -A -o json` writes it."
 
 
-#: API group of each kept kind: Knative has a Service too.
-_GROUP = {
-    "EndpointSlice": "discovery.k8s.io",
-    "ReplicaSet": "apps",
-    "Job": "batch",
-    "PeerAuthentication": "security.istio.io",
-}
-_CLUSTER_WIDE = frozenset({"Node", "Namespace"})
+_CLUSTER_WIDE = frozenset({"Node", "Namespace", "IPPool", "FelixConfiguration", "ServiceCIDR"})
 #: Kinds that may hold secrets: never read, kept, written or named.
 _SECRET = frozenset({"Secret", "SecretList"})
 
@@ -97,7 +90,7 @@ def load(paths: Iterable[str | Path], cluster: str) -> pa.Table:
 
     A file is a List, a single object, or several of these one after another; plain or gzip, told apart by content. The
     plain documents of one file are one snapshot; a document written by `vzflow snapshot` is one by itself. A snapshot
-    that occurs twice among *paths* is read once. Kinds vzflow has no use for are passed over, Secrets above all.
+    that occurs twice among *paths* is read once. Objects vzflow has no use for are passed over, Secrets above all.
 
     Raises:
         UnreadableInput: A file cannot be opened, is not JSON, or is not what Kubernetes writes; the line is named
@@ -132,8 +125,14 @@ def _rows(documents: list[_Document], digest: str, path: str, cluster: str) -> I
     }
     listed = _listed(documents)
     yield common | {"kind": SNAPSHOT, "name": _printable(path), "object": _compact({"listed": listed})}
-    for item in (item for d in documents for item in d.items if item["kind"] in KEPT):
+    for item in (item for d in documents for item in d.items if item["kind"] in KEPT or _has_owner(item)):
         yield common | _row(item, path)
+
+
+def _has_owner(item: Mapping[str, Any]) -> bool:
+    """Custom kinds stand between a pod and the owner users know, whatever they are called."""
+    owners = item["metadata"].get("ownerReferences")
+    return isinstance(owners, list) and any(isinstance(o, dict) and o.get("controller") is True for o in owners)
 
 
 def _printable(path: str) -> str:
@@ -311,10 +310,8 @@ def _checked(item: dict[str, Any], at: str) -> dict[str, Any]:
     except WrongShape as error:
         raise WrongShape(f"{at} ({kind}): a name {error}") from error
     version = item.get("apiVersion")
-    group = str(version or "").rpartition("/")[0]
-    if kind in KEPT and version and group != _GROUP.get(kind, ""):
-        return item | {"kind": f"{kind}.{group}"}  # another API's kind of the same name
-    return item
+    its = qualified(kind, version if isinstance(version, str) else None)
+    return item if its == kind else item | {"kind": its}  # another API's kind of the same name
 
 
 #: What `save` leaves out of containers: where passwords are written down.
