@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -24,9 +25,9 @@ from vzflow.flow.schema import TEXT, TIME
 from vzflow.identity.kept import KEPT, WrongShape, kept, microseconds, plain_text, qualified, timestamp
 
 #: One row per object as seen in one snapshot, and one row of kind `Snapshot` that says which kinds were listed
-#: (`{"listed": {"Pod": ["*"], "Service": ["default"]}}`: namespaces, `*` for all). The digest is of the cluster's
-#: name and the uncompressed text: the same snapshot under another name, or gzipped, is the same; of another cluster,
-#: it is another.
+#: (`{"listed": {"Pod": ["*"], "Service": ["default"]}}`: namespaces, `*` for all) and, where that is known, which could
+#: not be and why (`"not_listed": {"Job": "not permitted"}`). The digest is of the cluster's name and the uncompressed
+#: text: the same snapshot under another name, or gzipped, is the same; of another cluster, it is another.
 OBJECT_SCHEMA = pa.schema(
     [
         pa.field("snapshot", TEXT, nullable=False),  # blake3 of cluster and content, hex
@@ -46,8 +47,12 @@ OBJECT_SCHEMA = pa.schema(
 SNAPSHOT = "Snapshot"
 ALL_NAMESPACES = "*"
 
+# What `vzflow snapshot` and `vzflow watch` write above a List, each as text.
 TAKEN_AT = "vzflow.io/taken-at"
-LISTED = "vzflow.io/listed"
+CLUSTER = "vzflow.io/cluster"  # its name; absent where none was given
+LISTED = "vzflow.io/listed"  # Pod,Service: kinds listed in all namespaces
+NOT_LISTED = "vzflow.io/not-listed"  # {"Job": "not permitted ..."}: kinds that could not be, and why
+RESOURCE_VERSIONS = "vzflow.io/resource-versions"  # {"Pod": "42"}: the moment each list is of
 
 #: Keys whose values were in the past when the object was written. deletionTimestamp is not: it lies ahead.
 _PAST = frozenset(
@@ -82,6 +87,7 @@ class _Document:
     content: dict[str, Any]
     items: tuple[dict[str, Any], ...]
     taken_at: int | None
+    cluster: str | None
 
 
 def load(paths: Iterable[str | Path], cluster: str) -> pa.Table:
@@ -90,7 +96,8 @@ def load(paths: Iterable[str | Path], cluster: str) -> pa.Table:
 
     A file is a List, a single object, or several of these one after another; plain or gzip, told apart by content. The
     plain documents of one file are one snapshot; a document written by `vzflow snapshot` is one by itself. A snapshot
-    that occurs twice among *paths* is read once. Objects vzflow has no use for are passed over, Secrets above all.
+    that occurs twice among *paths* is read once. Objects vzflow has no use for are passed over, Secrets above all. A
+    snapshot that names its cluster is of that one, not of *cluster*.
 
     Raises:
         UnreadableInput: A file cannot be opened, is not JSON, or is not what Kubernetes writes; the line is named
@@ -100,10 +107,11 @@ def load(paths: Iterable[str | Path], cluster: str) -> pa.Table:
     known: set[str] = set()
     for path in map(str, paths):
         for documents in _snapshots(_documents(path)):
-            digest = blake3("\0".join((cluster, *(d.text for d in documents))).encode()).hexdigest()
+            its = documents[0].cluster or cluster
+            digest = blake3("\0".join((its, *(d.text for d in documents))).encode()).hexdigest()
             if digest not in known:
                 known.add(digest)
-                rows += _rows(documents, digest, path, cluster)
+                rows += _rows(documents, digest, path, its)
     return pa.Table.from_pylist(rows, schema=OBJECT_SCHEMA)
 
 
@@ -123,8 +131,8 @@ def _rows(documents: list[_Document], digest: str, path: str, cluster: str) -> I
         "seen_until": taken_at if taken_at is not None else _newest(item for d in documents for item in d.items),
         "cluster": cluster,
     }
-    listed = _listed(documents)
-    yield common | {"kind": SNAPSHOT, "name": _printable(path), "object": _compact({"listed": listed})}
+    said = {"listed": _listed(documents)} | ({"not_listed": left} if (left := _not_listed(documents[0])) else {})
+    yield common | {"kind": SNAPSHOT, "name": _printable(path), "object": _compact(said)}
     for item in (item for d in documents for item in d.items if item["kind"] in KEPT or _has_owner(item)):
         yield common | _row(item, path)
 
@@ -185,6 +193,15 @@ def _listed_in(document: _Document) -> dict[str, set[str]]:
     inside = {ALL_NAMESPACES} if len(spanned) > 1 else spanned
     kinds = {item["kind"] for item in document.items} & KEPT.keys()
     return {kind: {ALL_NAMESPACES} if kind in _CLUSTER_WIDE else inside for kind in kinds}
+
+
+def _not_listed(document: _Document) -> dict[str, str]:
+    """Return kind -> why it could not be listed, as `vzflow snapshot` wrote it."""
+    try:
+        said = json.loads(_annotations(document.content).get(NOT_LISTED, "{}"))
+    except (TypeError, ValueError):
+        return {}
+    return {str(kind): str(why) for kind, why in said.items()} if isinstance(said, dict) else {}
 
 
 def _namespace(item: Mapping[str, Any]) -> str | None:
@@ -268,12 +285,13 @@ def _decoded(path: str) -> str:
 def _document(text: str, content: object) -> _Document:
     if not isinstance(content, dict) or not isinstance(content.get("kind"), str):
         raise WrongShape("not a Kubernetes object or list: it has no kind")
-    taken_at = _annotations(content).get(TAKEN_AT)
+    taken_at, cluster = (_annotations(content).get(name) for name in (TAKEN_AT, CLUSTER))
     try:
         moment = None if taken_at is None else microseconds(plain_text(taken_at))
     except ValueError as error:
         raise WrongShape(f"annotation {TAKEN_AT} is not a time") from error
-    return _Document(text, content, tuple(_items(content)), moment)
+    its = plain_text(cluster) if moment is not None and cluster is not None else None
+    return _Document(text, content, tuple(_items(content)), moment, its)
 
 
 def _items(content: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -319,7 +337,42 @@ _WITHHELD = frozenset({"env", "envFrom", "command", "args", "lifecycle", "exec",
 _CONTAINERS = ("containers", "initContainers", "ephemeralContainers")
 
 
-def save(objects: Iterable[Mapping[str, Any]], path: str | Path, taken_at: int, listed: Iterable[str]) -> None:
+_NONE: Mapping[str, str] = MappingProxyType({})
+
+
+def heading(
+    taken_at: int,
+    listed: Iterable[str],
+    cluster: str | None = None,
+    resource_versions: Mapping[str, str] = _NONE,
+    not_listed: Mapping[str, str] = _NONE,
+) -> dict[str, Any]:
+    """
+    Return the List, without its items, that stands above what was read of a cluster.
+
+    Args:
+        taken_at: Microseconds since 1970 UTC.
+        listed: Kinds that were listed in all namespaces, also those without an object.
+        cluster: Its name; null for the one that is named when the file is read.
+        resource_versions: Of each list: the moment it is of.
+        not_listed: Kinds that could not be listed, and why.
+    """
+    annotations = {TAKEN_AT: timestamp(taken_at), LISTED: ",".join(sorted(set(listed)))}
+    annotations |= {} if cluster is None else {CLUSTER: cluster}
+    maps = {RESOURCE_VERSIONS: resource_versions, NOT_LISTED: not_listed}
+    annotations |= {name: _compact(dict(content)) for name, content in maps.items() if any(content.values())}
+    return {"apiVersion": "v1", "kind": "List", "metadata": {"annotations": annotations}}
+
+
+def save(
+    objects: Iterable[Mapping[str, Any]],
+    path: str | Path,
+    taken_at: int,
+    listed: Iterable[str],
+    cluster: str | None = None,
+    resource_versions: Mapping[str, str] = _NONE,
+    not_listed: Mapping[str, str] = _NONE,
+) -> None:
     """
     Write raw *objects* (dicts as the API gives them, each with kind and apiVersion) as a List that `load` reads.
 
@@ -329,20 +382,18 @@ def save(objects: Iterable[Mapping[str, Any]], path: str | Path, taken_at: int, 
     Args:
         objects: In any order; written in that order.
         path: Replaced when it exists.
-        taken_at: Microseconds since 1970 UTC.
-        listed: Kinds that were listed in all namespaces, also those without an object.
+        taken_at: As `heading` takes it.
+        listed: The same.
+        cluster: The same.
+        resource_versions: The same.
+        not_listed: The same.
 
     Raises:
         UsageProblem: The path cannot be written.
     """
+    above = heading(taken_at, listed, cluster, resource_versions, not_listed)
     target = Path(path)
-    content = {
-        "apiVersion": "v1",
-        "kind": "List",
-        "metadata": {"annotations": {TAKEN_AT: timestamp(taken_at), LISTED: ",".join(sorted(set(listed)))}},
-        "items": [_withheld(o) for o in objects if o.get("kind") not in _SECRET],
-    }
-    data = json.dumps(content, indent=1).encode() + b"\n"
+    data = json.dumps(above | {"items": [withheld(o) for o in objects if not is_secret(o)]}, indent=1).encode() + b"\n"
     if target.suffix == ".gz":
         data = gzip.compress(data, mtime=0)
     draft = target.with_name(f".{target.name}.{os.getpid()}")
@@ -355,7 +406,13 @@ def save(objects: Iterable[Mapping[str, Any]], path: str | Path, taken_at: int, 
         raise UsageProblem(what, at=Place(str(path)), do="Choose another path.") from error
 
 
-def _withheld(item: Mapping[str, Any]) -> dict[str, Any]:
+def is_secret(item: Mapping[str, Any]) -> bool:
+    """Tell whether an object may hold secrets, and is never written."""
+    return item.get("kind") in _SECRET
+
+
+def withheld(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *item* as it is written: without what it need not tell, and where passwords are written down."""
     metadata = dict(item.get("metadata") or {})
     metadata.pop("managedFields", None)
     annotations = dict(metadata.get("annotations") or {})
