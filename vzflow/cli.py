@@ -101,7 +101,7 @@ def ingest(
     identity: Annotated[
         list[str] | None,
         typer.Option(
-            "--identity", envvar="VZFLOW_IDENTITY", help="Cluster snapshot (kubectl get ... -o json); repeat."
+            "--identity", envvar="VZFLOW_IDENTITY", help="Snapshot, kubectl list, recording or audit log; repeat."
         ),
     ] = None,
     model: ModelOption = None,
