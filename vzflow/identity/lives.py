@@ -17,6 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from blake3 import blake3
 
 from vzflow.flow.lookups import FOREVER
 from vzflow.identity.kept import microseconds
@@ -137,6 +138,26 @@ def states(objects: pa.Table) -> list[State]:
         for name in sorted(named, key=lambda n: (n[0], n[1], n[2] or "", n[3]))
         for state in _of_name(name, named[name], listings)
     ]
+
+
+def observations(objects: pa.Table) -> Iterator[tuple[tuple[str, ...] | None, int, bool, tuple[str, bool, bool]]]:
+    """
+    Yield for each row of OBJECT_SCHEMA: of which object it is, from when, whether that was its end, and what it shows.
+
+    Observations of one object that show the same tell `states` no more than the first and the last of them. The object
+    is null for rows that are of none, or without any time.
+    """
+    for row, content in _rows(objects):
+        gone = bool(content.pop(GONE, False))
+        at = None if row["kind"] == SNAPSHOT else _latest(row["seen_until"], _begin(content))
+        if at is None:
+            yield None, 0, gone, ("", False, False)
+            continue
+        pod = row["kind"] == "Pod"
+        looks = blake3(_fingerprint(row["kind"], content).encode()).hexdigest(16)
+        identity = row["uid"] or content.get("metadata", {}).get("creationTimestamp", "")
+        key = (row["cluster"], row["kind"], row["namespace"] or "", row["name"], identity)
+        yield key, at, gone, (looks, pod and bool(pod_addresses(content)), pod and _finished(content))
 
 
 def clusters_listing(objects: pa.Table, kind: str, namespace: str) -> set[str]:
