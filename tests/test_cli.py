@@ -35,6 +35,7 @@ SECONDS = 120
 COMMANDS = {
     "demo": [], "ingest": ["INPUT"], "snapshot": ["-o", "FILE"], "report": [], "explain": ["X"], "sql": ["SELECT 1"],
     "query": ["list"], "run": ["ROUTE"], "model show": [], "watch": ["-o", "FOLDER"],
+    "store compact": [],
 }  # fmt: skip
 #: Not pydantic: newer versions of typer bring it along to every subcommand.
 HEAVY = {"duckdb", "pyarrow", "scapy", "kubernetes", "deltalake", "pandas", "numpy", "yaml", "rich"}
@@ -605,7 +606,7 @@ def test_usage_problem_is_one_line_and_exit_2(work, command):
 
 def test_command_alone_shows_its_help_and_exits_2(tmp_path):
     """Nothing was asked for, so nothing succeeded."""
-    for words in ([], ["model"]):
+    for words in ([], ["model"], ["store"]):
         done = vzflow(*words, cwd=tmp_path)
         assert (done.returncode, done.stdout, "Commands:" in done.stderr) == (2, "", True)
 
@@ -986,7 +987,7 @@ def test_strict_and_quiet_are_variables_too(tmp_path):
     assert (done.returncode, done.stderr) == (4, "")
 
 
-@pytest.mark.parametrize("command", ["", *COMMANDS, "model"])
+@pytest.mark.parametrize("command", ["", *COMMANDS, "model", "store"])
 def test_help_imports_nothing_heavy_and_is_quick(command):
     """Less than 0.3 s: shells ask for it at each completion."""
     script = (

@@ -225,6 +225,16 @@ def test_a_kind_that_may_be_listed_and_not_watched_is_told_of_once(api, tmp_path
     assert one.watch.counts.lists == 4
 
 
+def test_a_watch_that_is_stopped_while_it_lists_says_nothing_of_the_kind(api, tmp_path):
+    """It would say that the cluster lacks it."""
+    api.faults[PODS] = [Fault(trickle=0.01)]
+    with watched(api, tmp_path, lambda one: one.stopping.set() or api.asked, timeout=0.02) as one:
+        assert one.lines() in ([], [["LIST"]])
+    assert one.said == []
+    assert api.queries(PODS, watch=True) == []
+    assert one.watch.counts.errors == {}
+
+
 def test_new_credentials_are_read_when_the_old_ones_are_refused(api, tmp_path):
     """Tokens run out while a recorder runs."""
     api.allowed = {"Bearer new"}

@@ -51,9 +51,13 @@ RESOURCES = (
     Resource("EndpointSlice", "discovery.k8s.io", ("v1", "v1beta1"), "endpointslices"),
     Resource("Node", "", ("v1",), "nodes"),
     Resource("Namespace", "", ("v1",), "namespaces"),
-    Resource("ReplicaSet", "apps", ("v1",), "replicasets"),
-    Resource("Job", "batch", ("v1",), "jobs"),
+    *(Resource(k, "apps", ("v1",), f"{k.lower()}s") for k in ("ReplicaSet", "Deployment", "StatefulSet", "DaemonSet")),
+    *(Resource(k, "batch", ("v1",), f"{k.lower()}s") for k in ("Job", "CronJob")),
     Resource("PeerAuthentication", "security.istio.io", ("v1", "v1beta1"), "peerauthentications"),
+    Resource("Sidecar", "networking.istio.io", ("v1", "v1beta1", "v1alpha3"), "sidecars"),
+    Resource("IPPool", "crd.projectcalico.org", ("v1",), "ippools"),
+    Resource("FelixConfiguration", "crd.projectcalico.org", ("v1",), "felixconfigurations"),
+    Resource("ServiceCIDR", "networking.k8s.io", ("v1", "v1beta1"), "servicecidrs"),
     Resource("NetworkPolicy", "networking.k8s.io", ("v1",), "networkpolicies"),
 )
 

@@ -99,7 +99,8 @@ class KindWatch:
             try:
                 if not self._seen:
                     self._list()
-                self._watch()
+                if not self._stopping.is_set():
+                    self._watch()
             except ExpiredError:
                 self._seen = ""
                 self._failed("expired", "")
@@ -118,8 +119,6 @@ class KindWatch:
     def _list(self) -> None:
         with closing(self._recording.spool()) as spool:
             listed = read_list(self._server, self.resource, spool, self._patience)
-            if self._stopping.is_set():
-                return
             self._recording.listing(self.resource, listed, spool)
         self._version, self._seen = listed.version, listed.resource_version
         self._listed = time.monotonic()

@@ -175,6 +175,7 @@ def _coverage(duck: Duck, judge: Judge, window: Mapping[str, Any]) -> dict[str, 
         "skipped": sum(sum(json.loads(r["skipped"]).values()) for r in segments),
         "damaged_inputs": sorted(r["name"] for r in segments if r["damage"]),
         "unresolved_addresses": len(_rows(duck, "unresolved")),
+        "contested_addresses": len(_rows(duck, "contested")),
         "blind": list(BLIND),
     }
 

@@ -56,6 +56,12 @@ def _warnings(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
     late = sum(source["after_snapshot"] for source in coverage["sources"])
     if late:
         yield coloured(f"! {_plural(late, 'flow')} later than the newest snapshot vouches for", "medium", on=colour)
+    if coverage["contested_addresses"]:
+        what = (
+            _plural(coverage["contested_addresses"], "span")
+            + " of an address claimed twice: see `vzflow query contested`"
+        )
+        yield coloured(f"! {what}", "medium", on=colour)
 
 
 def _verdicts(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
