@@ -24,6 +24,7 @@ from vzflow.identity.kubernetes import (
 )  # fmt: skip
 from vzflow.identity.patience import Patience
 from vzflow.identity.snapshot import withheld
+from vzflow.identity.unlisted import ABSENT
 
 #: Objects per page: what kubectl asks for.
 PAGE = 500
@@ -131,7 +132,7 @@ def why_missing(resource: Resource, error: ApiError) -> str:
     """Return why a kind cannot be listed and, where a permission is missing, which."""
     if error.status == 403:
         return f"not permitted ({error}): it takes get, list and watch of {resource.full_name} in all namespaces"
-    return f"{'not in this cluster' if error.status == 404 else 'failed'} ({error})"
+    return f"{ABSENT if error.status == 404 else 'failed'} ({error})"
 
 
 def _nothing(host: str, fetched: Fetched) -> Exception:
