@@ -500,8 +500,9 @@ class JsonLines(Lines):
     Args:
         key, rows, max_texts, max_text_bytes: As of Lines.
         fields: (path, kind): a path is a name, or names of objects in each other joined by dots.
+        once: Leave lines in which a name stands twice, and, to be sure of that, those with objects in the object.
 
-    Texts are as they stand in the JSON.
+    Texts are as they stand in the JSON; an address has no quotes if its port was read.
     """
 
     name_bytes: cython.uchar[::1]
@@ -511,6 +512,9 @@ class JsonLines(Lines):
     names_used: Int
     turn: Int
     turns: Int[::1]
+    once: cython.bint
+    line: Int
+    lines_of_names: Int[::1]
 
     def __init__(
         self,
@@ -519,8 +523,12 @@ class JsonLines(Lines):
         rows: int,
         max_texts: int = MAX_TEXTS,
         max_text_bytes: int = MAX_TEXT_BYTES,
+        once: bool = False,
     ) -> None:
         Lines.__init__(self, key, [kind for _, kind in fields], rows, max_texts, max_text_bytes)
+        self.once = once
+        self.line = 0
+        self.lines_of_names = memoryview(np.zeros((MAX_NAMES + 1) * NAME_WORDS, "q"))
         self._want([path for path, _ in fields])
 
     def _want(self, paths: list[str]) -> None:
@@ -560,6 +568,7 @@ class JsonLines(Lines):
         if p >= self.end or self.buf[p] != 123:
             return -1
         self.turn = 0
+        self.line += 1
         p = self._object(p + 1, 0, 0)
         if p < 0:
             return -1
@@ -619,6 +628,10 @@ class JsonLines(Lines):
                 return -1
             if inside >= 0 and name == 0:
                 name = self._name(begin, p, inside)
+            if self.once:
+                if name == 0 or self.lines_of_names[name] == self.line:
+                    return -1
+                self.lines_of_names[name] = self.line
             p = self._blank(p + 1)
             if p >= self.end or self.buf[p] != 58:
                 return -1
@@ -850,13 +863,14 @@ class JsonLines(Lines):
     @cython.cfunc
     @cython.exceptval(-9, check=False)
     def _note_value(self, p: Int, field: Int) -> Int:
-        """Note a value of another kind, which may be a string; an address of other form as text."""
+        """Note a value of another kind, as a string or not; an address of other form as text."""
         begin: Int = p
         kind: cython.int = self.kinds[field]
         if p < self.end and self.buf[p] != 34:
-            if kind != K_COUNT:
-                return -1
-            return self._note_number(p, field) if self.buf[p] != 45 else -1
+            if kind == K_COUNT:
+                return self._note_number(p, field) if self.buf[p] != 45 else -1
+            p = self._value(p, 0)
+            return p if kind == K_ADDRESS and p >= 0 and self._note_text(begin, p, field) else -1
         p += 1
         if kind == K_COUNT and p < self.end and self.buf[p] == 45:
             self.state_memory[field, self.row] = K_NOTHING

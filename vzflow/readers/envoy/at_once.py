@@ -8,6 +8,7 @@ tunnels). The question is a line with stand-ins; where its flow has a stand-in, 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -21,14 +22,16 @@ import pyarrow as pa
 
 from vzflow.flow.schema import FLOW_SCHEMA
 from vzflow.flow.schema import TEXT as TEXT_TYPE
+from vzflow.flow.terms import SkipReason
 from vzflow.readers import bulk
 from vzflow.readers.base import Parsed, Unusable
 from vzflow.readers.bulk import MARK, Answers, Columns, Numbering, Words
 from vzflow.readers.envoy.format import Field, TextLayout, absent, check_server_name
 from vzflow.readers.envoy.line import KINDS_OF_CLUSTERS, PATHS, address_of, kind_of_cluster
 from vzflow.readers.envoy.meaning import TUNNEL_PORT
-from vzflow.readers.envoy.operators import Shape
-from vzflow.readers.line_core import ADDRESS, COUNT, SKIP, TEXT, TIME, WHOLE, Lines, TextLines
+from vzflow.readers.envoy.operators import COLUMNS, Shape
+from vzflow.readers.envoy.template import text_of
+from vzflow.readers.line_core import ADDRESS, COUNT, SKIP, TEXT, TIME, WHOLE, JsonLines, Lines, TextLines
 from vzflow.readers.log_lines import invalid
 from vzflow.readers.values import is_loopback
 
@@ -42,6 +45,9 @@ _SHOWN_CLUSTERS = (*(kind or "?" for kind in KINDS_OF_CLUSTERS), None)
 _UNREAD = (None, "authority")
 #: Formats with one of these columns are not read at once: it may hold a time, an address, or quotes.
 _FOREIGN = re.compile(r".*_port|.*_without_port|emit_time|x_forwarded_client_cert")
+
+#: How lines begin that nobody takes for wrapped ones.
+_NO_WRAPPING = re.compile(r"[a-z0-9.-]*[^a-z0-9.\-/{\[]")
 
 _BEGIN = datetime(2001, 2, 3, tzinfo=UTC)
 _DURATION = timedelta(milliseconds=_COUNTS["duration"])
@@ -162,7 +168,7 @@ class EnvoyLines:
             ip, own = self._ips.of(address_of(text.decode() + ":1").ip)
             if ip >= 0:
                 return ip, own, _OTHER
-        with suppress(Unusable):
+        with suppress(Unusable, ValueError):  # what is before a port is no JSON
             said = self._said(name, text)
             if said is None or said.startswith(PATHS):
                 return -1, 0, _NOTHING if said is None else _PATH
@@ -371,11 +377,12 @@ def _marked(flow: Mapping[str, Any], sources: Mapping[str, Mapping[Any, int]]) -
 def form_of_text(layout: TextLayout, flow_of: Callable[[Texts], Parsed]) -> EnvoyLines | None:
     """Return how plain lines of *layout* are read at once; null if they are not."""
     parts = layout.plain
-    if parts is None or "start_time" not in layout.columns or parts.clocks or parts.first.startswith("{"):
+    if parts is None or "start_time" not in layout.columns or parts.clocks:
         return None
     if any(_FOREIGN.fullmatch(column) for column in layout.columns):
         return None
-    if any(field.shape is Shape.TIME and field.column is None for field in parts.fields):
+    times = [field.shape is Shape.TIME for field in parts.fields]
+    if sum(times) > 1 or not (_NO_WRAPPING.match(parts.first) or (parts.first == "[" and times[0])):
         return None
     befores = (parts.first, *parts.literals)
     kinds = {
@@ -412,3 +419,30 @@ def _kind(field: Field, *, quoted: bool) -> int:
     unread = field.column in _UNREAD
     word = field.shape in (Shape.CHOSEN, Shape.TOKEN) and not quoted
     return SKIP if unread and (field.shape is Shape.FREE or word) else TEXT
+
+
+# -- of JSON --------------------------------------------------------------------------------------------------------
+
+#: Keys with which a JSON line is left: what is wrapped, of a shipper, a message of several, or has other addresses.
+_FOREIGN_KEYS = (
+    "kubernetes", "log", "httpLogs", "tcpLogs", "resourceLogs", "x_forwarded_client_cert",
+    *sorted(column for column in COLUMNS if _FOREIGN.fullmatch(column)),
+)  # fmt: skip
+
+
+def form_of_json(flow_of: Callable[[Texts], Parsed]) -> EnvoyLines:
+    """Return how plain lines in Istio's JSON keys are read at once."""
+    kinds = {name: _kind_of_key(name) for name in sorted(COLUMNS - {*_FOREIGN_KEYS, *_UNREAD})}
+    kinds |= dict.fromkeys(_FOREIGN_KEYS, TEXT)
+
+    def flow(columns: Texts) -> Parsed:
+        return SkipReason.NOT_ACCESS_LOG if columns.keys() & set(_FOREIGN_KEYS) else flow_of(columns)
+
+    core = JsonLines(os.urandom(8), list(kinds.items()), bulk.ROWS, once=True)
+    return EnvoyLines(core, kinds, {}, lambda name, text: text_of(name, json.loads(text)), flow)
+
+
+def _kind_of_key(name: str) -> int:
+    if name == "start_time":
+        return TIME
+    return COUNT if name in _COUNTS else ADDRESS if name.endswith("_address") or name == "upstream_host" else TEXT
