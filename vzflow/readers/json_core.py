@@ -39,7 +39,7 @@ Int = cython.typedef(cython.longlong)
 Word = cython.typedef(cython.ulonglong)
 
 cython.declare(
-    DEPTH=cython.int, DIGITS=Int, PROBES=cython.int,
+    DEPTH=cython.int, DIGITS=Int, LONGEST=Int, PROBES=cython.int,
     TEXT_WORDS=Int, T_HASH=Int, T_FIELD=Int, T_AT=Int, T_SIZE=Int, T_CODE=Int,
     NAMES=Int, NAME_BYTES=Int, TURNS=Int,
     NAME_WORDS=Int, N_INSIDE=Int, N_AT=Int, N_SIZE=Int, N_FIELD=Int, N_OPENS=Int,
@@ -49,6 +49,8 @@ cython.declare(
 
 #: Objects and arrays in each other, digits of a number, places where a text is looked for: a line with more is left.
 DEPTH, DIGITS, PROBES = 32, 18, 64
+# Digits of a number that nobody wants as one: `json` may refuse more (sys.int_info.str_digits_check_threshold).
+LONGEST = 640
 MIX, ONES = 0x9E3779B97F4A7C15, 0xFFFFFFFFFFFFFFFF
 # Eight bytes at once: one in each, the highest bit of each, quotes, backslashes, blanks.
 LOW, HIGH, QUOTES = 0x0101010101010101, 0x8080808080808080, 0x2222222222222222
@@ -76,7 +78,7 @@ class JsonLines:
     The wanted fields of lines.
 
     Args:
-        key: 8 bytes that nobody who writes logs knows: they key the hash of the numbered texts.
+        key: 8 bytes that nobody who writes logs knows: they key the hashes of names and of numbered texts.
         fields: (path, whether it is a number): a path is a name, or names of objects in each other joined by dots.
         rows: Lines at most that are read at a time.
         max_texts, max_text_bytes: See the constants.
@@ -103,6 +105,8 @@ class JsonLines:
     names_used: Int
     turn: Int
     turns: Int[::1]
+    line: Int
+    entered: Int[::1]
     text_bytes: cython.uchar[::1]
     text_words: Int[::1]
     text_table: cython.int[::1]
@@ -188,6 +192,9 @@ class JsonLines:
                     objects += 1
                 inside = entry[1]
             names.setdefault((inside, last), [0, 0])[0] = field
+        # Of each object, in which line it was read last.
+        self.line = 0
+        self.entered = memoryview(np.zeros(objects, "q"))
         self.name_bytes = bytearray(MAX_NAME_BYTES + 8)
         self.name_words = memoryview(np.zeros((MAX_NAMES + 1) * NAME_WORDS, "q"))
         self.name_table = memoryview(np.zeros(4 * MAX_NAMES, "i"))
@@ -265,6 +272,7 @@ class JsonLines:
         if p >= self.end or self.buf[p] != 123:
             return -1
         self.turn = 0
+        self.line += 1
         p = self._object(p + 1, 0, 0)
         if p < 0:
             return -1
@@ -283,7 +291,7 @@ class JsonLines:
     @cython.cfunc
     @cython.inline
     @cython.boundscheck(False)
-    @cython.exceptval(9, check=False)
+    @cython.exceptval(9, check=True)
     def _eight(self, p: Int) -> Word:
         """Eight bytes of the line, which whoever asks knows to be there: one load in machine code."""
         w: Word = self.buf[p]
@@ -415,7 +423,7 @@ class JsonLines:
             p += 1
         begin = p
         p = self._digits(p)
-        if p == begin or (p > begin + 1 and self.buf[begin] == 48):
+        if p == begin or (p > begin + 1 and self.buf[begin] == 48) or p - begin > LONGEST:
             return -1
         if p < self.end and self.buf[p] == 46:
             begin = p + 1
@@ -437,7 +445,7 @@ class JsonLines:
     @cython.cfunc
     @cython.exceptval(9, check=True)
     def _name_hash(self, begin: Int, end: Int, inside: Int) -> Word:
-        h: Word = cython.cast(Word, inside) + 1
+        h: Word = self.key ^ cython.cast(Word, inside) + 1
         c: Word
         p: Int
         for p in range(begin, end):
@@ -532,13 +540,16 @@ class JsonLines:
     def _wanted(self, p: Int, name: Int, depth: cython.int) -> Int:
         """Read the value of a wanted name: note it, or what is wanted inside it."""
         field: Int = self.name_words[name + N_FIELD] - 1
+        opens: Int = self.name_words[name + N_OPENS]
         begin: Int = p
         word: Int
         size: Int
-        if p < self.end and self.buf[p] == 123 and self.name_words[name + N_OPENS] != 0:
-            if field >= 0 or depth >= DEPTH:
+        if opens != 0:
+            if self.entered[opens] == self.line:  # what comes last counts, and is not all that was noted
                 return -1
-            return self._object(p + 1, self.name_words[name + N_OPENS], depth + 1)
+            self.entered[opens] = self.line
+            if p < self.end and self.buf[p] == 123:
+                return -1 if field >= 0 or depth >= DEPTH else self._object(p + 1, opens, depth + 1)
         if field < 0:
             return self._value(p, depth)
         if self.number_fields[field]:
@@ -585,7 +596,7 @@ class JsonLines:
     @cython.cfunc
     @cython.inline
     @cython.boundscheck(False)
-    @cython.exceptval(9, check=False)
+    @cython.exceptval(9, check=True)
     def _eight_known(self, p: Int) -> Word:
         """Eight bytes of the texts, as `_eight`."""
         w: Word = self.text_bytes[p]
