@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vzflow.flow.batch import batch_of_columns, numbered
+from vzflow.flow.batch import batch_of_columns, numbered, used
 from vzflow.flow.schema import FLOW_SCHEMA, TEXT
 from vzflow.readers.base import LINE_LIMIT, Context, Unusable
 from vzflow.readers.json_core import JsonLines
@@ -31,6 +31,9 @@ Words = npt.NDArray[Any]
 BLOCK = 1 << 25
 #: Lines at most that make a batch.
 ROWS = 1 << 16
+#: Bytes that are remembered of what was asked for, and what each answer takes besides its texts: of few texts there may
+#: be any number of combinations.
+MAX_HELD, ANSWER = 1 << 25, 1 << 8
 #: What is no column but is asked of a facet for the numbers: its name begins so.
 MARK = "_"
 #: Bits that the number of a text takes in the number of a combination of up to three.
@@ -176,12 +179,11 @@ class _Reading:
         fields = [(name, name in plan.numbers) for name in self._fields]
         self.core = JsonLines(os.urandom(8), fields, ROWS)
         self._known: list[_Known] = []
-        self._values: dict[str, list[Any]] = {}
         self._forget()
 
     def _forget(self) -> None:
         self._known = [_Known() for _ in self._plan.facets]
-        self._values = {name: [None] for name in self._fields}
+        self._held = 0
 
     def taken(self, block: memoryview) -> Iterator[pa.RecordBatch | Line]:
         """Yield what the core has just read, and the lines it has left."""
@@ -194,9 +196,10 @@ class _Reading:
             yield batch
         left = np.ones(len(plain), bool)
         left[rows[good]] = False
+        ends = np.minimum(ends, begins + LINE_LIMIT + 2)
         for place in np.flatnonzero(left).tolist():
             yield Line(first + place, bytes(block[begins[place] : ends[place]]))
-        if self.core.forgets:
+        if self.core.forgets or self._held > MAX_HELD:
             self._forget()
 
     def _of_plan(self, plain: Words) -> Words:
@@ -232,7 +235,7 @@ class _Reading:
         columns: dict[str, pa.Array] = {}
         for known, places in asked:
             at = pa.array(places[kept])
-            columns |= {name: column.take(at) for name, column in known.columns.items()}
+            columns |= {name: used(column.take(at)) for name, column in known.columns.items()}
         whole = len(kept) == len(rows)
         columns |= {n: column if whole else column.take(pa.array(kept)) for n, column in of_numbers.columns.items()}
         columns |= self._constants(len(kept))
@@ -256,6 +259,7 @@ class _Reading:
 
     def _answer(self, facet: Facet, key: int) -> Mapping[str, Any] | None:
         record = {}
+        self._held += ANSWER
         for name in reversed(facet.fields):
             if code := key & (1 << _CODE_BITS) - 1:
                 record[name] = self._value(name, code)
@@ -266,11 +270,9 @@ class _Reading:
             return None
 
     def _value(self, name: str, code: int) -> Any:  # noqa: ANN401 - whatever stands in the JSON
-        values = self._values[name]
-        texts = self.core.text(self._fields[name])[1]
-        while len(values) <= code:
-            values.append(json.loads(texts[len(values) - 1]))
-        return values[code]
+        text = self.core.text(self._fields[name])[1][code - 1]
+        self._held += len(text)
+        return json.loads(text)
 
     def _constants(self, count: int) -> dict[str, pa.Array]:
         texts = {"segment": self._context.segment, "cluster": self._context.cluster, **self._plan.constants}
