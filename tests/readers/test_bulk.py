@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from readers.calico.test_flow_json import RECORD
 from readers.log_support import CONTEXT, sample
 
-from vzflow.readers import bulk, calico, json_core, log_lines
+from vzflow.readers import bulk, calico, facets, line_core, log_lines
 from vzflow.readers.base import LINE_LIMIT, Tally
 from vzflow.readers.calico import flow_json
 
-needs_core = pytest.mark.skipif(not json_core.COMPILED, reason="the fast road is machine code")
+needs_core = pytest.mark.skipif(not line_core.COMPILED, reason="the fast road is machine code")
 
 #: What may stand in any field: right there, of another kind, out of range, or nothing.
 ODD = [
@@ -182,13 +182,13 @@ def test_combinations_of_few_texts_are_not_remembered_without_end():
     """Of a thousand names and a thousand aggregated names a million may be made."""
     lines = [line(source_name=f"shop-{i % 20}", source_name_aggr=f"shop-{i // 20}-*") for i in range(400)]
     known: list[int] = []
-    tell = bulk._Known.tell
+    add = bulk.Answers.add
 
-    def noted(self, asked):
-        known.append(len(asked))
-        tell(self, asked)
+    def noted(self, answers):
+        add(self, answers)
+        known.append(len(self._answers))
 
-    with patch.object(bulk._Known, "tell", noted), patch.object(bulk, "MAX_HELD", 50 * bulk.ANSWER):
+    with patch.object(bulk.Answers, "add", noted), patch.object(facets, "MAX_HELD", 50 * facets.ANSWER):
         assert told(b"\n".join(lines), rows=16) == told(b"\n".join(lines), at_once=False)
     assert max(known) < 100
 
@@ -205,7 +205,7 @@ def test_a_batch_holds_the_texts_of_its_own_rows_only():
 @needs_core
 def test_when_texts_are_numbered_anew_what_they_mean_is_asked_anew():
     """A number is another text's then."""
-    made = json_core.JsonLines
+    made = line_core.JsonLines
 
     def small(*given):
         return made(*given, max_texts=40)
@@ -214,7 +214,7 @@ def test_when_texts_are_numbered_anew_what_they_mean_is_asked_anew():
         json.dumps(RECORD | {"source_name": f"shop-{i}", "source_ip": f"192.0.2.{i % 250}"}).encode() + b"\n"
         for i in range(500)
     )
-    with patch.object(bulk, "JsonLines", small):
+    with patch.object(facets, "JsonLines", small):
         assert told(data) == told(data, at_once=False)
 
 
