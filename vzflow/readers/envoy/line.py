@@ -36,7 +36,7 @@ _IP_AND_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([0-9.]+)):(\d{1,5})")
 #: Addresses that are no IP address: unix sockets by path or abstract name.
 _NOT_IP = ("/", "@", "unix:", "pipe:")
 
-#: Addresses of Envoy's internal listeners: `envoy://NAME/`, or `envoy://NAME/IP:PORT` with what was dialled.
+#: Addresses of Envoy's internal listeners: `envoy://NAME/ID`, where the id may be the `IP:PORT` that was dialled.
 _INTERNAL = "envoy://"
 
 
@@ -222,7 +222,7 @@ class Line:
 @lru_cache(maxsize=1 << 16)
 def address_of(text: str) -> Address:
     """
-    Return what `ip:port`, `[v6]:port`, `tcp://ip:port` or `envoy://name/ip:port` says.
+    Return what `ip:port`, `[v6]:port`, `tcp://ip:port` or `envoy://name/ip:port` says; any other id names no address.
 
     Raises:
         ValueError: It is none of these, and no address without an IP either.
@@ -230,10 +230,15 @@ def address_of(text: str) -> Address:
     if text.startswith(_NOT_IP):
         return NOWHERE
     if text.startswith(_INTERNAL):
-        text = text.removeprefix(_INTERNAL).partition("/")[2]
-        if not text:
+        try:
+            return _ip_and_port(text.removeprefix(_INTERNAL).partition("/")[2])
+        except ValueError:
             return NOWHERE
-    match = _IP_AND_PORT.fullmatch(text.removeprefix("tcp://"))
+    return _ip_and_port(text.removeprefix("tcp://"))
+
+
+def _ip_and_port(text: str) -> Address:
+    match = _IP_AND_PORT.fullmatch(text)
     if match is None or int(match[3]) > 65535:
         raise ValueError(text)
     return Address(canonical_address(match[1] or match[2]), int(match[3]))

@@ -193,6 +193,8 @@ def _connection_state(line: Line) -> ConnectionState | None:
         return ConnectionState.REFUSED
     if line.answered:
         return ConnectionState.ESTABLISHED
+    if line.raw and "UR" in line.flags and not line.sent:
+        return ConnectionState.REFUSED
     if line.flags & _REFUSING_FLAGS:
         return ConnectionState.ATTEMPTED if "timeout" in _failure(line) else ConnectionState.REFUSED
     if line.upstream_local != NOWHERE and (line.http is not None or line.received):
@@ -281,8 +283,9 @@ def _inbound_without_tls(line: Line) -> Columns:
     """Return what `-` for the TLS version says: plaintext of a request, of raw bytes only that the mesh did nothing."""
     if line.http is None:
         return _raw_connection(line) | {"mesh_mtls": Ternary.NO}
-    # Code 0 is a listener's line, or a request that came to nothing; a server name would contradict the `-`.
-    if line.code > 0 and line.text("requested_server_name") is None:
+    # Code 0 is a listener's line, or a request that came to nothing; a server name would contradict the `-`. Where the
+    # bytes were no HTTP they may have been a ClientHello.
+    if line.code > 0 and "DPE" not in line.flags and line.text("requested_server_name") is None:
         return _seen(Transport.PLAINTEXT, TransportBasis.NO_TLS_HTTP, Ternary.NO)
     return _unknown()
 
@@ -307,7 +310,7 @@ def _inbound_by_headers(line: Line) -> Columns:
 
 def _raw_connection(line: Line) -> Columns:
     """A server name means a ClientHello, ended here or passed on to the app; bytes both ways, that it was answered."""
-    if line.text("requested_server_name") is not None and _payload_passed(line):
+    if line.text("requested_server_name") is not None and line.received and line.sent:
         return _seen(Transport.TLS, TransportBasis.SERVER_NAME)
     return _unknown()
 
@@ -355,12 +358,15 @@ def _payload_passed(line: Line) -> bool:
     Whether the connection worked as far as payload, so that what is printed of its handshake holds.
 
     A status is only printed for a request that was parsed, after the handshake (a listener's own line has 0). A raw
-    connection needs bytes both ways, or, where the format says that no handshake failed, one way.
+    connection needs bytes both ways. Where the format says that no handshake failed, bytes of one way are enough, or
+    the method of a request that was left before it had a status.
     """
     if line.http is not None and line.code > 0:
         return True
     received, sent = bool(line.received), bool(line.sent)
-    return (received or sent) if line.logs("downstream_transport_failure_reason") else (received and sent)
+    if line.logs("downstream_transport_failure_reason"):
+        return received or sent or line.text("method") is not None
+    return received and sent
 
 
 def _seen(transport: Transport, basis: TransportBasis, mesh_mtls: Ternary = Ternary.UNKNOWN) -> Columns:
