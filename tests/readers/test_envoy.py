@@ -350,6 +350,25 @@ def test_raw_connection_without_bytes_is_not_called_established(changes, state):
     assert one(read, as_text(INBOUND_TCP | changes))["connection_state"] == state
 
 
+def test_line_of_bytes_that_broke_the_protocol_is_no_raw_connection():
+    """The listener's own line: the proxy read them, and answered for itself."""
+    row = one(read, as_json(INBOUND_TCP | {"response_flags": "DPE", "bytes_received": "1506", "bytes_sent": "156"}))
+    assert (row["connections"], row["payload_sent"], row["payload_received"]) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("columns", "came_back"),
+    [
+        (OUTBOUND | {"response_code": "503", "response_flags": "UF", "response_code_details": "upstream_reset_x"}, 0),
+        (OUTBOUND | {"response_code": "503"}, 4500),
+        (INBOUND | {"response_code": "503", "response_flags": "UF", "response_code_details": "upstream_reset_x"}, 4500),
+    ],
+)
+def test_answer_that_a_clients_own_proxy_made_up_did_not_come_over_the_wire(columns, came_back):
+    """Nobody was reached; what a server's proxy answers for its app, did."""
+    assert one(read, as_text(columns))["bytes_received"] == came_back
+
+
 def test_authorization_policy_denies_by_name():
     """Envoy's RBAC filters name the policy that matched, over HTTP and for raw connections."""
     detail = "rbac_access_denied_matched_policy[ns[shop]-policy[deny]-rule[0]]"

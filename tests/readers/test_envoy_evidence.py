@@ -215,6 +215,13 @@ def test_end_of_a_tunnel_names_the_inner_port():
     assert (row["transport_seen"], row["initiator_principal"], row["hop"]) == ("mtls", CLIENT, "wire")
 
 
+def test_proxy_that_takes_a_tunnel_is_the_responders():
+    """Its upstream is an inner listener, whose cluster has no name that tells a direction."""
+    silent = {"downstream_tls_version": "-", "downstream_peer_uri_san": "-", "upstream_cluster": "main_internal"}
+    row = one(read, as_json(TUNNEL | silent))
+    assert (row["reporter"], row["initiator_port"], row["transport_seen"]) == ("responder", 40555, "unknown")
+
+
 @pytest.mark.parametrize(
     "columns",
     [

@@ -323,7 +323,7 @@ def test_nobody_is_named_where_nothing_is_proven(logs, layout):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_bytes_are_those_that_were_sent(logs, layout):
-    """Bodies of requests, everything of raw connections, and nothing of what a listener turned away unread."""
+    """Bodies of requests, everything of raw connections, and nothing of what nobody took or gave."""
     for side in ("in", "out"):
         (row,) = logs.of("body", side, layout)
         assert (row["bytes_sent"], row["bytes_received"], row["payload_sent"]) == (len(BODY), len("hello"), None)
@@ -331,8 +331,15 @@ def test_bytes_are_those_that_were_sent(logs, layout):
             (row,) = logs.of(case, side, layout)
             assert (row["payload_sent"], row["payload_received"]) == (len(REQUEST), len(logs.world.done[case][2]))
             assert row["connections"] == 1
-    (row,) = logs.of("clear to strict", "listener", layout)
-    assert (row["payload_sent"], row["payload_received"]) == (None, None)
+    for case, side in (
+        ("clear to strict", "listener"),
+        ("nameless to strict", "listener"),
+        ("tls to clear", "listener"),
+    ):
+        (row,) = logs.of(case, side, layout)
+        assert (row["payload_sent"] or 0, row["payload_received"] or 0) == (0, 0)
+    (row,) = logs.of("closed port", "out", layout)
+    assert row["bytes_received"] == 0  # the client's sidecar made its answer up
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -366,3 +373,4 @@ def test_waypoint_tells_of_the_request_but_not_of_the_wire(logs, layout):
     assert (inner["reporter"], inner["initiator_ip"], inner["responder_ip"]) == ("proxy", None, "192.0.2.20")
     assert (inner["transport_seen"], inner["mesh_mtls"]) == ("unknown", "unknown")
     assert (outer["responder_ip"], outer["responder_port"], outer["hop"]) == ("192.0.2.40", 15008, "outer_tunnel")
+    assert outer["reporter"] == "responder"

@@ -73,9 +73,10 @@ class Line:
         if self.code > 999:
             raise invalid("response_code", self.code)
         self.http = self._http()
-        #: Whether it is sure that this is a connection whose bytes the proxy passed on without reading them.
-        self.raw = self.logs("protocol") and self.http is None
         self.flags = self._flags()
+        #: Whether it is sure that this is a connection whose bytes the proxy passed on without reading them; where they
+        #: broke a protocol (DPE), it did read them.
+        self.raw = self.logs("protocol") and self.http is None and "DPE" not in self.flags
         #: Bytes the proxy took from downstream, and gave to it; null if they are not logged.
         self.received = self._bytes("bytes_received")
         self.sent = self._bytes("bytes_sent")

@@ -35,6 +35,9 @@ _SIDECAR = "127.0.0.6"
 #: Response flags of a request that no one took: no route, upstream closed, upstream could not be connected.
 _REFUSING_FLAGS = frozenset(("NR", "UC", "UF"))
 
+#: How what never gave a byte ended.
+_UNANSWERED = (ConnectionState.REFUSED, ConnectionState.ATTEMPTED)
+
 #: How server names of Istio clients begin, in their DNS form and in their cluster form.
 _ISTIO_SERVER_NAMES = ("outbound_", "outbound|")
 
@@ -77,6 +80,8 @@ def flow_of(line: Line) -> Columns:
         "response_flags": _shown_flags(line),
         "app_protocol": line.http,
     }
+    if direction is Direction.OUTBOUND and row["connection_state"] in _UNANSWERED and line.sent is not None:
+        row["bytes_received"] = 0  # what the proxy told the app was its own answer
     if line.raw:
         row["connections"] = 1
         # What a client sends before a chain is chosen, or into a handshake that fails, Envoy does not count.
@@ -129,6 +134,8 @@ def direction_of(line: Line) -> Direction:
     if cluster.startswith(("outbound|", "outbound_.", "PassthroughCluster", "BlackHoleCluster")):
         return Direction.OUTBOUND
     if line.upstream_local.ip == _SIDECAR or line.text("downstream_tls_version") is not None or _no_chain(line):
+        return Direction.INBOUND
+    if line.text("method") == "CONNECT" and line.downstream_local.port == _TUNNEL_PORT:
         return Direction.INBOUND
     if line.own_ip is not None and line.downstream_local.ip == line.own_ip:
         return Direction.INBOUND
