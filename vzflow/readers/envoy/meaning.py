@@ -135,7 +135,7 @@ def direction_of(line: Line) -> Direction:
         return Direction.OUTBOUND
     if line.upstream_local.ip == _SIDECAR or line.text("downstream_tls_version") is not None or _no_chain(line):
         return Direction.INBOUND
-    if line.text("method") == "CONNECT" and line.downstream_local.port == _TUNNEL_PORT:
+    if line.text("method") == "CONNECT" and line.downstream_local.port == TUNNEL_PORT:
         return Direction.INBOUND
     if line.own_ip is not None and line.downstream_local.ip == line.own_ip:
         return Direction.INBOUND
