@@ -28,6 +28,9 @@ Columns = dict[str, pa.Array]
 BLOCK = 1 << 25
 #: Lines at most that make a batch.
 ROWS = 1 << 16
+#: Bytes that a form remembers of what it asked for, and what each answer takes besides its texts: of few texts there
+#: may be any number of combinations.
+MAX_HELD, ANSWER = 1 << 25, 1 << 8
 #: What is no column but a whole number that says something of a row: its name begins so.
 MARK = "_"
 

@@ -13,16 +13,13 @@ import pyarrow as pa
 
 from vzflow.readers import bulk
 from vzflow.readers.base import Unusable
-from vzflow.readers.bulk import Answers, Columns, Numbering, Words, same
+from vzflow.readers.bulk import ANSWER, MAX_HELD, Answers, Columns, Numbering, Words, same
 from vzflow.readers.line_core import NUMBER, TEXT, WHOLE, JsonLines
 
 Record = Mapping[str, Any]
 
 #: Bits that the number of a text takes in the number of a combination of up to three.
 _CODE_BITS = 21
-#: Bytes that are remembered of what was asked for, and what each answer takes besides its texts: of few texts there may
-#: be any number of combinations.
-MAX_HELD, ANSWER = 1 << 25, 1 << 8
 
 
 class Facet(NamedTuple):
