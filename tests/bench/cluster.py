@@ -1,7 +1,7 @@
 """
 A made-up cluster for logs: workloads with pods and services, the world around, and who talks to whom how often.
 
-About 2800 pods of 400 workloads in 40 namespaces; 3000 pairs of workloads, of which a few talk most.
+Some thousand pods of 400 workloads in 40 namespaces; 3000 pairs of workloads, of which a few talk most.
 """
 
 from __future__ import annotations
