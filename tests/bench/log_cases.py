@@ -24,7 +24,7 @@ def log_cases(lines: int, most_lines: int) -> Iterator[Case]:
         for packed in (False, True):
             yield Case(
                 f"logs: {title}{', gzip' if packed else ''}", (Log(shape, lines, packed),),
-                tuple(_entries(shape, module, storing=not packed)), section="logs",
+                tuple(_entries(shape, module, packed=packed)), section="logs",
             )  # fmt: skip
     most = MEMORY_TIMES if lines >= MEMORY_LINES else None
     # A long Calico log takes too much disk uncompressed.
@@ -36,23 +36,20 @@ def log_cases(lines: int, most_lines: int) -> Iterator[Case]:
         ), of="memory", rounds=1, section="logs")  # fmt: skip
 
 
-def _entries(shape: str, module: str, *, storing: bool) -> Iterator[Entry]:
-    """The programs; with *storing*, also the peers that write what they have parsed."""
+def _entries(shape: str, module: str, *, packed: bool) -> Iterator[Entry]:
+    """The programs; of compressed logs only those with a goal."""
     scan = "read_json" if shape == "calico" else "read_csv"
-    loop = f"python {module} loop"
-    yield Entry(_vzflow())
-    yield Entry(CLASSIFIED)
     version = (sys.executable, "-c", "import duckdb; print(duckdb.__version__)")
-    yield Entry(
-        Program(f"DuckDB {scan}", _peer("duckdb", shape), "pip: duckdb", "counts each column", _READ, version),
-        DUCKDB_TIMES,
-    )
-    yield Entry(Program(loop, _peer("python", shape), "", "parses the fields and drops them", _READ), PYTHON_TIMES)
-    if storing:
-        does = "the fields as Parquet; says not what they mean"
-        stores = ("--to", "{out}/fields.parquet")
-        yield Entry(Program(f"DuckDB {scan}, storing", _peer("duckdb", shape, *stores), "pip: duckdb", does, _READ))
-        yield Entry(Program(f"{loop}, storing", _peer("python", shape, *stores), "", does, _READ))
+    duckdb = Program(f"DuckDB {scan}", _peer("duckdb", shape), "pip: duckdb", "counts each column", _READ, version)
+    python = Program(f"python {module} loop", _peer("python", shape), "", "parses the fields and drops them", _READ)
+    storing = _peer("duckdb", shape, "--to", "{out}/fields.parquet")
+    yield Entry(_vzflow())
+    if not packed:
+        yield Entry(CLASSIFIED)
+    yield Entry(duckdb, DUCKDB_TIMES)
+    if not packed:
+        yield Entry(Program(f"DuckDB {scan}, storing", storing, "pip: duckdb", "the fields as Parquet", _READ))
+    yield Entry(python, PYTHON_TIMES)
 
 
 _READ = r"lines (\d+)"

@@ -2,7 +2,7 @@
 What people use for logs instead: DuckDB's readers, and a loop in Python. `python log_peers.py duckdb calico LOG`.
 
 Both parse all fields of Istio's text, or those of Calico's JSON that vzflow reads, and count the lines. With `--to
-FILE` they also write them as Parquet, compressed as vzflow does. Neither says what a field means, or checks one.
+FILE` DuckDB writes them as Parquet, compressed as vzflow does. Neither says what a field means.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ import argparse
 import gzip
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
-from itertools import islice
 from typing import Any
 
 #: Fields with DuckDB's types; a list of texts is one of labels or of policies.
@@ -40,11 +39,9 @@ _BARE, _QUOTED = r"(\S+)", r'"([^"]*)"'
 _ISTIO_LINE = re.compile(
     " ".join([r"\[([^\]]+)\]", _QUOTED, *[_BARE] * 4, _QUOTED, *[_BARE] * 4, *[_QUOTED] * 5, *[_BARE] * 6]) + "\n"
 )
-#: Rows that are written at a time.
-_ROWS = 10_000
 
 
-def duckdb_lines(shape: str, path: str, out: str | None) -> int:
+def duckdb_lines(shape: str, path: str, out: str | None = None) -> int:
     """Read with `read_json` or `read_csv`, types given: `count` of every column, so that none is left out, or COPY."""
     import duckdb
 
@@ -61,15 +58,10 @@ def duckdb_lines(shape: str, path: str, out: str | None) -> int:
     return int(duckdb.execute(query).fetchall()[0][0])
 
 
-def python_lines(shape: str, path: str, out: str | None) -> int:
+def python_lines(shape: str, path: str) -> int:
     """Read line by line with `json` or `re`; numbers and times become such."""
     with (gzip.open if path.endswith(".gz") else open)(path, "rt", encoding="utf-8") as lines:
-        rows = map(json.loads, lines) if shape == "calico" else istio_rows(lines)
-        if out is None:
-            return sum(1 for _ in rows)
-        if shape == "calico":
-            rows = ([record.get(name) for name in CALICO] for record in rows)
-        return _stored(rows, shape, out)
+        return sum(1 for _ in (map(json.loads, lines) if shape == "calico" else istio_rows(lines)))
 
 
 def istio_rows(lines: Iterable[str]) -> Iterator[tuple[Any, ...]]:
@@ -85,34 +77,17 @@ def istio_rows(lines: Iterable[str]) -> Iterator[tuple[Any, ...]]:
         )  # fmt: skip
 
 
-def _stored(rows: Iterator[Any], shape: str, out: str) -> int:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    names = list(CALICO) if shape == "calico" else ["start_time", "method", "path", "protocol", *list(ISTIO)[2:]]
-    writer, count = None, 0
-    while part := list(islice(rows, _ROWS)):
-        columns = [pa.array(column) for column in zip(*part, strict=True)]
-        table = pa.table(columns, names)
-        writer = writer or parquet.ParquetWriter(out, table.schema, compression="zstd")
-        writer.write_table(table)
-        count += len(part)
-    if writer is not None:
-        writer.close()
-    return count
-
-
-READERS: dict[str, Callable[[str, str, str | None], int]] = {"duckdb": duckdb_lines, "python": python_lines}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="Read a log without vzflow.")
-    parser.add_argument("reader", choices=sorted(READERS))
+    parser.add_argument("reader", choices=("duckdb", "python"))
     parser.add_argument("shape", choices=("calico", "istio"))
     parser.add_argument("path")
-    parser.add_argument("--to", help="Parquet file to write")
+    parser.add_argument("--to", help="Parquet file that DuckDB writes")
     options = parser.parse_args()
-    print("lines", READERS[options.reader](options.shape, options.path, options.to))
+    if options.reader == "duckdb":
+        print("lines", duckdb_lines(options.shape, options.path, options.to))
+    else:
+        print("lines", python_lines(options.shape, options.path))
 
 
 if __name__ == "__main__":
