@@ -46,7 +46,7 @@ def test_shorter_log_is_the_beginning_of_a_longer_one(logs, shape):
     assert logs[shape].startswith(b"".join(written(Options(shape, 700))).decode())
 
 
-@pytest.mark.parametrize(("shape", "read"), [("calico", calico.read), ("istio", envoy.read)], ids=str)
+@pytest.mark.parametrize(("shape", "read"), [("calico", calico.read), ("istio", envoy.read)], ids=list(SHAPES))
 def test_vzflow_takes_every_line_for_a_flow(logs, shape, read):
     """None is rejected or skipped."""
     _, tally = read_bytes(read, logs[shape].encode())
