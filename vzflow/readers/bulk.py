@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from vzflow.flow.batch import batch_of_columns, numbered
 from vzflow.flow.schema import FLOW_SCHEMA, TEXT
-from vzflow.readers.base import LINE_LIMIT, Context, Unusable
+from vzflow.readers.base import HEAD, LINE_LIMIT, Context, Unusable
 from vzflow.readers.json_core import JsonLines
 
 Record = Mapping[str, Any]
@@ -79,6 +79,7 @@ class Plan:
         facets: Columns that follow from texts.
         numbers: Fields that hold numbers.
         of_numbers: Columns that follow from them.
+        around: Name of the object in which a store's export has the record.
     """
 
     needed: tuple[str, ...]
@@ -87,6 +88,7 @@ class Plan:
     facets: tuple[Facet, ...]
     numbers: tuple[str, ...]
     of_numbers: OfNumbers
+    around: str
 
 
 class Line(NamedTuple):
@@ -100,14 +102,19 @@ def read_plain(stream: BinaryIO, context: Context, plan: Plan, pod: str | None) 
     """
     Yield batches of what could be read at once, and every other line.
 
+    Records of a store's export are, if the first ones are; then those that stand alone are not.
+
     Args:
         stream: Uncompressed lines.
         context: What the bytes do not say.
         plan: The format's.
         pod: Who wrote the lines, where neither they nor the context say so.
     """
-    reading = _Reading(context, plan, pod)
+    reading: _Reading | None = None
     for block, begin, end in _blocks(stream):
+        if reading is None:
+            wrapped = f'"{plan.around}"'.encode() in bytes(block[max(begin, 0) : min(end, HEAD)])
+            reading = _Reading(context, plan, pod, f"{plan.around}." if wrapped else "")
         if begin < 0:
             reading.number += 1
             yield Line(reading.number, bytes(block[:end]))
@@ -168,20 +175,25 @@ class _Known:
 
 
 class _Reading:
-    def __init__(self, context: Context, plan: Plan, pod: str | None) -> None:
+    """Reads blocks of lines. The paths of fields begin with *inside*: nothing, or the name of an object and a dot."""
+
+    def __init__(self, context: Context, plan: Plan, pod: str | None, inside: str) -> None:
         self.number = 0
-        self._context, self._plan, self._pod = context, plan, pod
+        self._context, self._plan, self._pod, self._inside = context, plan, pod, inside
         texts = {*plan.needed, *plan.foreign, *(name for facet in plan.facets for name in facet.fields)}
-        self._fields = {name: place for place, name in enumerate([*sorted(texts), *plan.numbers])}
-        fields = [(name, name in plan.numbers) for name in self._fields]
-        self.core = JsonLines(os.urandom(8), fields, ROWS)
+        #: What no line has: in the record, and around it what may say something of it.
+        self._foreign = {inside + name for name in plan.foreign} | {n for n in plan.foreign if n != plan.around}
+        numbers = {inside + name for name in plan.numbers}
+        paths = [*sorted({inside + name for name in texts} | self._foreign), *sorted(numbers)]
+        self._fields = {path: place for place, path in enumerate(paths)}
+        self.core = JsonLines(os.urandom(8), [(path, path in numbers) for path in paths], ROWS)
         self._known: list[_Known] = []
         self._values: dict[str, list[Any]] = {}
         self._forget()
 
     def _forget(self) -> None:
         self._known = [_Known() for _ in self._plan.facets]
-        self._values = {name: [None] for name in self._fields}
+        self._values = {path: [None] for path in self._fields}
 
     def taken(self, block: memoryview) -> Iterator[pa.RecordBatch | Line]:
         """Yield what the core has just read, and the lines it has left."""
@@ -199,11 +211,14 @@ class _Reading:
         if self.core.forgets:
             self._forget()
 
+    def _text(self, name: str) -> tuple[Words, list[bytes]]:
+        return self.core.text(self._fields[self._inside + name])
+
     def _of_plan(self, plain: Words) -> Words:
         for name in self._plan.needed:
-            plain = plain & (self.core.text(self._fields[name])[0] > 0)
-        for name in self._plan.foreign:
-            plain = plain & (self.core.text(self._fields[name])[0] == 0)
+            plain = plain & (self._text(name)[0] > 0)
+        for path in self._foreign:
+            plain = plain & (self.core.text(self._fields[path])[0] == 0)
         return plain
 
     def _batch(self, rows: Words, first: int) -> tuple[pa.RecordBatch | None, Words]:
@@ -221,7 +236,7 @@ class _Reading:
         marks = {name: mark[places] for known, places in asked for name, mark in known.marks.items()}
 
         def number(name: str) -> tuple[Words, Words]:
-            values, there = self.core.number(self._fields[name])
+            values, there = self.core.number(self._fields[self._inside + name])
             return values[rows], there[rows]
 
         of_numbers = self._plan.of_numbers(number, marks.__getitem__)
@@ -244,7 +259,7 @@ class _Reading:
         """Return of each row the place of its combination among those that are known."""
         keys = np.zeros(len(rows), np.int64)
         for name in facet.fields:
-            keys = keys << _CODE_BITS | self.core.text(self._fields[name])[0][rows]
+            keys = keys << _CODE_BITS | self._text(name)[0][rows]
         found = pa.array(keys).dictionary_encode()
         distinct = found.dictionary.to_numpy()
         new = distinct[~np.isin(distinct, known.keys)]
@@ -266,8 +281,7 @@ class _Reading:
             return None
 
     def _value(self, name: str, code: int) -> Any:  # noqa: ANN401 - whatever stands in the JSON
-        values = self._values[name]
-        texts = self.core.text(self._fields[name])[1]
+        values, texts = self._values[self._inside + name], self._text(name)[1]
         while len(values) <= code:
             values.append(json.loads(texts[len(values) - 1]))
         return values[code]

@@ -129,7 +129,7 @@ _TOOL = re.compile(
 
 
 #: How every line begins that has a wrapping: most have none, and are asked this only.
-_SURELY = re.compile(rb"\d{4}-\S{10,40} std|\{\"log\":\"|\[pod/|[a-z0-9][a-z0-9.-]*+/")
+_SURELY = re.compile(rb"\d{4}-\S{10,40} std|\{\"(?:log\":\"|_index\":)|\[pod/|[a-z0-9][a-z0-9.-]*+/")
 _PERHAPS = re.compile(
     rb"\{|<\d|[A-Z][a-z]{2} [ \d]|[a-z0-9][a-z0-9.-]*+ [a-z0-9]|(?:\[\d+\] )?(?:[^\s\[\]{}\"]+: )?\[[\d\[]|"
     + _TIME
@@ -147,6 +147,8 @@ def surely(line: bytes, level: Level) -> Peeled | None:
         if line.startswith(_DOCKER):
             return _docker(line)
     if level == Level.FILE:
+        if line.startswith(b"{"):
+            return _hit(_object(line) or {})
         if match := _KUBECTL.match(line):
             return Peeled(line[match.end() :], Level.PRINTED)
         if match := _NAMED.match(line):
@@ -283,11 +285,19 @@ def _docker(line: bytes) -> Peeled | None:
     return Peeled(text.encode("utf-8", "surrogatepass"), Level.TEXT, None, stream, whole)
 
 
+def _hit(record: dict[str, Any]) -> Peeled | None:
+    """Return what a store's index holds; only its own names begin so, and no program's log."""
+    source = record.get("_source")
+    if isinstance(source, dict) and all(key.startswith("_") or key in _HIT for key in record):
+        return Peeled(_bytes(source), Level.STORED)
+    return None
+
+
 def _of_object(record: dict[str, Any], level: Level) -> Peeled | None:
     keys = record.keys()
     if level == Level.FILE:
-        if isinstance(source := record.get("_source"), dict) and all(k.startswith("_") or k in _HIT for k in keys):
-            return Peeled(_bytes(source), Level.STORED)
+        if (hit := _hit(record)) is not None:
+            return hit
         if "event" in keys and keys <= _HEC and isinstance(event := record["event"], str | dict):
             return Peeled(_bytes(event), Level.STORED)
         if keys <= _LOKI and isinstance(line := record.get("line"), str):
