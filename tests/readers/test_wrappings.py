@@ -131,6 +131,15 @@ def test_path_of_a_pods_log_names_it(path, pod):
     assert rows[0]["reporter_name"] == pod
 
 
+@pytest.mark.parametrize("wrapping", ["kubectl prefix", "kubectl both", "stern", "stern timestamps"])
+def test_pods_name_without_its_namespace_names_nobody_but_can_contradict(wrapping):
+    """Pods of several namespaces may bear it: what the path says of another name is then no longer believed."""
+    for pod, named in (("shop_web-0", "shop/web-0"), ("shop_web-1", None)):
+        path = f"/var/log/pods/{pod}_{UID}/istio-proxy/0.log"
+        rows, _ = read_bytes(envoy.read, LINES[wrapping]([ACCESS]), Context(path, "0" * 16, "c"))
+        assert rows[0]["reporter_name"] == named
+
+
 def test_pods_that_contradict_each_other_are_no_reporter():
     """One of the two may be a lie, so nobody is known to have written it."""
     path = f"/var/log/pods/logging_shipper-1_{UID}/c/0.log"

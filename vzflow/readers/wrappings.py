@@ -47,7 +47,7 @@ class Peeled(NamedTuple):
     Args:
         text: The inner bytes, without line end.
         level: What it may be wrapped in further.
-        pod: Namespace/name of the pod that wrote it; null if the wrapping does not say.
+        pod: Namespace/name of the pod that wrote it, or its name alone; null if the wrapping does not say.
         stream: What pieces of one line have in common; null if this wrapping does not cut lines.
         whole: Whether this is the last piece of its line.
         sure: The line is this wrapping, whatever is inside.
@@ -77,11 +77,11 @@ _DOCKER = b'{"log":"'
 _DOCKER_KEYS = frozenset(("log", "stream", "time", "attrs"))
 
 #: `kubectl logs --prefix`, which does not name the namespace.
-_KUBECTL = re.compile(rb"\[pod/" + _NAME + rb"/" + _NAME + rb"\] ")
+_KUBECTL = re.compile(rb"\[pod/(" + _NAME + rb")/" + _NAME + rb"\] ")
 _NAMED = re.compile(rb"(" + _NAME + rb")/(" + _NAME + rb")\[" + _NAME + rb"\]: ")
 
 #: stern without colours: pod and container, before them the namespace if there may be several.
-_STERN = re.compile(_NAME + rb" " + _NAME + rb" ")
+_STERN = re.compile(rb"(" + _NAME + rb") " + _NAME + rb" ")
 _STERN_NAMESPACE = re.compile(rb"(" + _NAME + rb") (" + _NAME + rb") " + _NAME + rb" ")
 
 #: `kubectl logs --timestamps`, `stern -t`, CloudWatch exports.
@@ -150,7 +150,7 @@ def surely(line: bytes, level: Level) -> Peeled | None:
         if line.startswith(b"{"):
             return _hit(_object(line) or {})
         if match := _KUBECTL.match(line):
-            return Peeled(line[match.end() :], Level.PRINTED)
+            return Peeled(line[match.end() :], Level.PRINTED, match[1].decode())
         if match := _NAMED.match(line):
             return Peeled(line[match.end() :], Level.PRINTED, pod_name(match[1].decode(), match[2].decode()))
     return None
@@ -169,7 +169,7 @@ def perhaps(line: bytes, level: Level) -> Iterator[Peeled]:
         yield Peeled(line[match.end() :], Level.TEXT, sure=False)
     if level == Level.FILE:
         if match := _STERN.match(line):
-            yield Peeled(line[match.end() :], Level.PRINTED, sure=False)
+            yield Peeled(line[match.end() :], Level.PRINTED, match[1].decode(), sure=False)
         if match := _STERN_NAMESPACE.match(line):
             pod = pod_name(match[1].decode(), match[2].decode())
             yield Peeled(line[match.end() :], Level.PRINTED, pod, sure=False)
