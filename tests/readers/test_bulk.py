@@ -6,19 +6,18 @@ import io
 import json
 import random
 from dataclasses import replace
+from functools import partial
 from unittest.mock import patch
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from readers.calico.test_flow_json import RECORD
-from readers.log_support import CONTEXT, sample
+from readers.log_support import CONTEXT, needs_core, sample, told_by_road
 
-from vzflow.readers import bulk, calico, json_core, log_lines
+from vzflow.readers import bulk, calico, facets, line_core
 from vzflow.readers.base import LINE_LIMIT, Tally
 from vzflow.readers.calico import flow_json
-
-needs_core = pytest.mark.skipif(not json_core.COMPILED, reason="the fast road is machine code")
 
 #: What may stand in any field: right there, of another kind, out of range, or nothing.
 ODD = [
@@ -58,16 +57,7 @@ FINE = {
 }  # fmt: skip
 
 
-def told(data, context=CONTEXT, *, at_once=True, block=bulk.BLOCK, rows=bulk.ROWS):
-    """Rows by record, and the tally, by one of the roads."""
-    tally = Tally()
-    with patch.multiple(bulk, BLOCK=block, ROWS=rows), patch.object(log_lines, "COMPILED", at_once):
-        batches = list(calico.read(io.BytesIO(data), context, tally))
-    found = [row for batch in batches for row in batch.to_pylist()]
-    assert tally.balanced
-    assert tally.in_flows == len(found)
-    rejects = sorted(((r.record or 0, r.reason, r.detail, r.raw, r.records) for r in tally.told()), key=str)
-    return sorted(found, key=lambda row: row["record"]), rejects, tally.read, tally.skipped
+told = partial(told_by_road, calico.read)
 
 
 @st.composite
@@ -186,7 +176,7 @@ def test_a_line_without_end_costs_one_reject_and_no_memory():
 @needs_core
 def test_when_texts_are_numbered_anew_what_they_mean_is_asked_anew():
     """A number is another text's then."""
-    made = json_core.JsonLines
+    made = line_core.JsonLines
 
     def small(*given):
         return made(*given, max_texts=40)
@@ -195,7 +185,7 @@ def test_when_texts_are_numbered_anew_what_they_mean_is_asked_anew():
         json.dumps(RECORD | {"source_name": f"shop-{i}", "source_ip": f"192.0.2.{i % 250}"}).encode() + b"\n"
         for i in range(500)
     )
-    with patch.object(bulk, "JsonLines", small):
+    with patch.object(facets, "JsonLines", small):
         assert told(data) == told(data, at_once=False)
 
 
