@@ -172,7 +172,7 @@ def test_json_line_with_a_key_twice_is_put_aside_on_both_roads(twice):
 def test_combinations_are_forgotten_before_they_fill_memory():
     """Whoever sends requests with ever new methods does not make the reader slower or larger."""
     data = b"".join(as_text(INBOUND | {"method": f"M{i % 200}"}).encode() + b"\n" for i in range(1000))
-    with patch.object(at_once, "_MOST", 50):
+    with patch.object(at_once, "MAX_HELD", 50 * 1024):
         assert told(data, rows=64) == told(data, at_once=False)
 
 

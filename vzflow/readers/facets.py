@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from vzflow.readers import bulk
 from vzflow.readers.base import Unusable
-from vzflow.readers.bulk import Answers, Columns, Numbering, Words, same
+from vzflow.readers.bulk import ANSWER, MAX_HELD, Answers, Columns, Numbering, Words, same
 from vzflow.readers.line_core import NUMBER, TEXT, WHOLE, JsonLines
 
 Record = Mapping[str, Any]
@@ -98,7 +98,7 @@ class Facets:
 
     def forget(self) -> None:
         self._known = [(Numbering(), Answers()) for _ in self._plan.facets]
-        self._values: dict[str, list[Any]] = {path: [None] for path in self._places}
+        self._held = 0
 
     def fits(self) -> Words:
         fits: Words = np.ones(len(self.core.lines[0]), bool)
@@ -109,6 +109,8 @@ class Facets:
         return fits
 
     def columns(self, rows: Words) -> tuple[Columns, Words]:
+        if self._held > MAX_HELD:
+            self.forget()
         good: Words = np.ones(len(rows), bool)
         asked = []
         for facet, (numbering, answers) in zip(self._plan.facets, self._known, strict=True):
@@ -148,6 +150,7 @@ class Facets:
 
     def _answer(self, facet: Facet, key: int) -> Mapping[str, Any] | None:
         record = {}
+        self._held += ANSWER
         for name in reversed(facet.fields):
             if code := key & (1 << _CODE_BITS) - 1:
                 record[name] = self._value(name, code)
@@ -158,7 +161,6 @@ class Facets:
             return None
 
     def _value(self, name: str, code: int) -> Any:  # noqa: ANN401 - whatever stands in the JSON
-        values, texts = self._values[self._inside + name], self._text(name)[1]
-        while len(values) <= code:
-            values.append(json.loads(texts[len(values) - 1]))
-        return values[code]
+        text = self._text(name)[1][code - 1]
+        self._held += len(text)
+        return json.loads(text)

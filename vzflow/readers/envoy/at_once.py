@@ -25,7 +25,7 @@ from vzflow.flow.schema import TEXT as TEXT_TYPE
 from vzflow.flow.terms import SkipReason
 from vzflow.readers import bulk
 from vzflow.readers.base import Parsed, Unusable
-from vzflow.readers.bulk import MARK, Answers, Columns, Numbering, Words
+from vzflow.readers.bulk import ANSWER, MARK, MAX_HELD, Answers, Columns, Numbering, Words
 from vzflow.readers.envoy.format import Field, TextLayout, absent, check_server_name
 from vzflow.readers.envoy.line import KINDS_OF_CLUSTERS, PATHS, address_of, kind_of_cluster
 from vzflow.readers.envoy.meaning import TUNNEL_PORT
@@ -60,12 +60,12 @@ _PORTS = ("initiator_port", "responder_port", "dialled_port")
 _BYTES = ("bytes_sent", "bytes_received", "payload_sent", "payload_received")
 _TIMES = ("first_seen", "last_seen")
 
+#: Source of a count that is 0 whatever was logged.
+_ZERO = -1
 #: What stands in place of an address: no column, nothing, a path, an IP address with a port, something else.
 _MISSING, _NOTHING, _PATH, _IP, _OTHER = range(5)
 #: Bits of a part of a combination, and what an address takes of one, by itself and by its number if it is this host's.
 _BITS, _END_BITS, _OWN_BITS = 21, 7, 10
-#: Combinations that are remembered; with more, all are forgotten.
-_MOST = 1 << 16
 
 Texts = dict[str, str | None]
 
@@ -99,6 +99,7 @@ class EnvoyLines:
         self.forget()
 
     def forget(self) -> None:
+        self._held = 0
         self._stages: list[Numbering] = []
         self._answers = Answers()
         self._ips = _Ips()
@@ -110,7 +111,7 @@ class EnvoyLines:
         return fits
 
     def columns(self, rows: Words) -> tuple[Columns, Words]:
-        if self._stages and len(self._stages[-1]) > _MOST:
+        if self._held > MAX_HELD:
             self.forget()
         found = self._found(rows)
         good = found.good(self._counts)
@@ -196,6 +197,7 @@ class EnvoyLines:
         """Return what a line like *one* says: columns, and marks for those that are each row's own."""
         try:
             columns = self._stand_in(one)
+            self._held += ANSWER + sum(len(text or "") for text in columns.values())
             if columns.get("method") == "CONNECT":
                 return None
             flow = self._flow_of(columns)
@@ -239,6 +241,7 @@ class EnvoyLines:
             for place, (name, state, value) in enumerate(zip(self._counts, one.states, one.values, strict=True))
             if state == WHOLE and name != "duration"
         }
+        counts.setdefault(0, _ZERO)
         ips = {ip: place + 1 for place, ip, _ in ends}
         ports = {port: place + 1 for place, _, port in ends}
         times = {_BEGIN: 1, _BEGIN + _DURATION * bool(one.lasts(self._counts)): 2}
@@ -255,7 +258,7 @@ class EnvoyLines:
         values = table[np.maximum(sources - 1, 0), at]
         if name in _IPS:
             return self._ips.column(np.where(sources > 0, values, -1))
-        return pa.array(values, mask=sources == 0).cast(kind)
+        return pa.array(np.where(sources == _ZERO, 0, values), mask=sources == 0).cast(kind)
 
 
 class _Found(NamedTuple):
