@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from vzflow.readers import bulk
 from vzflow.readers.base import Unusable
-from vzflow.readers.bulk import Answers, Columns, Numbering, Words, same
+from vzflow.readers.bulk import ANSWER, MAX_HELD, Answers, Columns, Numbering, Words, same
 from vzflow.readers.line_core import NUMBER, TEXT, WHOLE, JsonLines
 
 Record = Mapping[str, Any]
@@ -87,7 +87,7 @@ class Facets:
 
     def forget(self) -> None:
         self._known = [(Numbering(), Answers()) for _ in self._plan.facets]
-        self._values: dict[str, list[Any]] = {name: [None] for name in self._fields}
+        self._held = 0
 
     def fits(self) -> Words:
         fits: Words = np.ones(len(self.core.lines[0]), bool)
@@ -98,6 +98,8 @@ class Facets:
         return fits
 
     def columns(self, rows: Words) -> tuple[Columns, Words]:
+        if self._held > MAX_HELD:
+            self.forget()
         good: Words = np.ones(len(rows), bool)
         asked = []
         for facet, (numbering, answers) in zip(self._plan.facets, self._known, strict=True):
@@ -134,6 +136,7 @@ class Facets:
 
     def _answer(self, facet: Facet, key: int) -> Mapping[str, Any] | None:
         record = {}
+        self._held += ANSWER
         for name in reversed(facet.fields):
             if code := key & (1 << _CODE_BITS) - 1:
                 record[name] = self._value(name, code)
@@ -144,8 +147,6 @@ class Facets:
             return None
 
     def _value(self, name: str, code: int) -> Any:  # noqa: ANN401 - whatever stands in the JSON
-        values = self._values[name]
-        texts = self.core.text(self._fields[name])[1]
-        while len(values) <= code:
-            values.append(json.loads(texts[len(values) - 1]))
-        return values[code]
+        text = self.core.text(self._fields[name])[1][code - 1]
+        self._held += len(text)
+        return json.loads(text)
