@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from vzflow.identity.kept import microseconds, timestamp
+from vzflow.identity.kept import microseconds
 
 Object = dict[str, Any]
 SECOND = 1_000_000
@@ -215,7 +215,8 @@ class Cluster:
         addressed, ran = address[0], address[0] + draw.randrange(100_000, 2 * SECOND)
         told = ran + draw.randrange(50_000, SECOND)
         finished, asked = self._ends(workload, told)
-        released = finished + draw.randrange(20_000, 900_000)
+        # A node keeps its address, whoever of those that share it ends.
+        released = finished + (0 if workload.kind == "DaemonSet" else draw.randrange(20_000, 900_000))
         ended = released + draw.randrange(10_000, 300_000)
         gone = ended + draw.randrange(50_000, SECOND)
         if workload.kind == "CronJob":

@@ -10,7 +10,8 @@ import pyarrow as pa
 from identity.churn import BEGIN, HOST_PORT, PORT, SECOND, TARGET, Cluster
 
 from vzflow.flow.batch import batch_of_columns, numbered
-from vzflow.flow.schema import COUNT, PORT as PORT_TYPE, TIME
+from vzflow.flow.schema import COUNT, TIME
+from vzflow.flow.schema import PORT as PORT_TYPE
 
 Numbers = npt.NDArray[np.int64]
 #: The places of those who are no pod of the cluster.
@@ -22,7 +23,7 @@ _PEERS = 4
 
 
 class Truth(NamedTuple):
-    """For each flow the places in `Cluster.lives` of its ends, or NOBODY, or OUTSIDE; and whether a Service was dialled."""
+    """For each flow the places in `Cluster.lives` of its ends, or OUTSIDE; and whether a Service was dialled."""
 
     initiator: Numbers
     responder: Numbers
@@ -149,7 +150,8 @@ class Flows:
         sent, received = draw.integers(200, 20_000, count), draw.integers(200, 200_000, count)
         return batch_of_columns(
             {
-                "segment": numbered(["0" * 16], zeros), "record": pa.array(np.arange(first_record, first_record + count), COUNT),
+                "segment": numbered(["0" * 16], zeros),
+                "record": pa.array(np.arange(first_record, first_record + count), COUNT),
                 "source": numbered(["pcap"], zeros), "reporter": numbered(["tap"], zeros),
                 "cluster": numbered([self._name], zeros),
                 "first_seen": pa.array(moment).cast(TIME), "last_seen": pa.array(moment + sent * 50).cast(TIME),

@@ -11,13 +11,15 @@ from typing import Any, NamedTuple
 from identity.churn import BEGIN, HOST_PORT, PORT, SECOND, TARGET, Cluster, Life, Node, Object, Workload
 
 from vzflow.identity.kept import timestamp
-from vzflow.identity.snapshot import save
+from vzflow.identity.snapshot import LISTED, TAKEN_AT, save
 
 #: What `vzflow snapshot` would list.
 KINDS = ("Pod", "Service", "EndpointSlice", "Node", "ReplicaSet", "Job", "PeerAuthentication")
 _GRACE = 30 * SECOND
 #: How long after the API shows a start or an end the other controllers have written what follows from it.
 _FOLLOWS = 200_000
+#: How long an event takes to whoever watches.
+_HEARD = 5_000
 
 
 class Change(NamedTuple):
@@ -84,6 +86,19 @@ def changes(cluster: Cluster) -> list[Change]:
     return sorted((c for c in found if c.at < cluster.end), key=lambda c: c.at)
 
 
+def save_recording(cluster: Cluster, path: Path) -> Path:
+    """Write what `vzflow watch` does: a list of all KINDS, every change as it was heard, and that all was heard."""
+    heading = {"annotations": {TAKEN_AT: timestamp(BEGIN), LISTED: ",".join(sorted(KINDS))}}
+    lines: list[Object] = [{"apiVersion": "v1", "kind": "List", "metadata": heading, "items": snapshot(cluster, BEGIN)}]
+    heard = [(change.at + _HEARD, change) for change in changes(cluster)]
+    lines += [{"type": c.type, "at": timestamp(at), "object": c.object} for at, c in heard if at < cluster.end]
+    for kind in KINDS:
+        object_ = {"apiVersion": "v1", "kind": kind, "metadata": {"resourceVersion": "1"}}
+        lines.append({"type": "BOOKMARK", "at": timestamp(cluster.end), "object": object_})
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
 def _changes_of_pod(life: Life) -> Iterator[Change]:
     shown = [m for m in (life.created + 100_000, life.started + 100_000, life.told, life.asked, life.ended) if m]
     yield Change(life.created, "ADDED", pod(life, life.created))
@@ -108,7 +123,8 @@ def pod(life: Life, at: int) -> Object:
         metadata["deletionTimestamp"] = stamp(life.asked + _GRACE)
     port = {"name": "http", "containerPort": HOST_PORT if life.host_network else TARGET}
     spec: Object = {
-        "nodeName": life.node, "serviceAccountName": life.workload.name, "containers": [{"name": "app", "ports": [port]}],
+        "nodeName": life.node, "serviceAccountName": life.workload.name,
+        "containers": [{"name": "app", "ports": [port]}],
     }  # fmt: skip
     if life.host_network:
         spec["hostNetwork"] = True

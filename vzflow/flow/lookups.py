@@ -24,6 +24,7 @@ IDENTITY: dict[str, pa.Schema] = {
     # One row per state of a holder: a pod's life is cut where a PeerAuthentication that speaks of it changes.
     # kind: pod | node | api_server | service | range. in_mesh: has a sidecar, or is an Istio gateway.
     # known_until: the newest moment a snapshot vouches for this holder (null: it is known to have ended).
+    # profile: equal for pods whose probes in party_port, party_capture and party_policy are the same; null if not told.
     "party": _table(
         party_id=TEXT,
         cluster=TEXT,
@@ -37,6 +38,7 @@ IDENTITY: dict[str, pa.Schema] = {
         node=TEXT,
         in_mesh=FLAG,
         host_network=FLAG,
+        profile=TEXT,
     ),
     "party_label": _table(party_id=TEXT, key=TEXT, value=TEXT),
     # Terms that follow from the address rather than from the object: `node` for every holder of a node address,
