@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from readers.calico.test_flow_json import RECORD
 from readers.log_support import CONTEXT, sample
 
-from vzflow.readers import bulk, calico, json_core, log_lines
+from vzflow.readers import bulk, calico, line_core, log_lines
 from vzflow.readers.base import LINE_LIMIT, Tally
 from vzflow.readers.calico import flow_json
 
-needs_core = pytest.mark.skipif(not json_core.COMPILED, reason="the fast road is machine code")
+needs_core = pytest.mark.skipif(not line_core.COMPILED, reason="the fast road is machine code")
 
 #: What may stand in any field: right there, of another kind, out of range, or nothing.
 ODD = [
@@ -162,7 +162,7 @@ def test_a_line_without_end_costs_one_reject_and_no_memory():
 @needs_core
 def test_when_texts_are_numbered_anew_what_they_mean_is_asked_anew():
     """A number is another text's then."""
-    made = json_core.JsonLines
+    made = line_core.JsonLines
 
     def small(*given):
         return made(*given, max_texts=40)

@@ -1,19 +1,16 @@
 """
-JSON lines -> batches of flows, many lines at once: the fast road of logs that are large.
+Lines -> batches of flows, many lines at once: the fast road of logs that are large.
 
-A format says in a Plan which of its fields mean what. Columns that follow from a few texts are asked for once for each
-combination of these texts, by the same functions that read a single line; numbers are read a column at a time. Every
-line that `json_core` leaves, that is not plainly of the plan's shape, or that a function complains about is left to
-whoever reads one line at a time: so what a line means does not depend on the road it took.
+A format says in a Form how `line_core` takes its plain lines apart, and which columns follow. What follows from texts
+is asked for once for each combination of them, by the same functions that read a single line; numbers are read a column
+at a time. Every line that `line_core` leaves, that is not plainly of the form's shape, or that a function complains
+about is left to whoever reads one line at a time: so what a line means does not depend on the road it took.
 """
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, BinaryIO, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,72 +18,35 @@ import pyarrow as pa
 
 from vzflow.flow.batch import batch_of_columns, numbered
 from vzflow.flow.schema import FLOW_SCHEMA, TEXT
-from vzflow.readers.base import LINE_LIMIT, Context, Unusable
-from vzflow.readers.json_core import JsonLines
+from vzflow.readers.base import LINE_LIMIT, Context
+from vzflow.readers.line_core import Lines
 
-Record = Mapping[str, Any]
 Words = npt.NDArray[Any]
+Columns = dict[str, pa.Array]
 
 #: Bytes that are read at a time: many lines for each look at what they have in common.
 BLOCK = 1 << 25
 #: Lines at most that make a batch.
 ROWS = 1 << 16
-#: What is no column but is asked of a facet for the numbers: its name begins so.
+#: What is no column but a whole number that says something of a row: its name begins so.
 MARK = "_"
-#: Bits that the number of a text takes in the number of a combination of up to three.
-_CODE_BITS = 21
 
 
-class Facet(NamedTuple):
-    """
-    Columns that follow from a few texts.
+class Form(Protocol):
+    """How the plain lines of a format are read."""
 
-    Args:
-        fields: The texts, by their paths.
-        columns: Record with these fields -> columns, and marks (small whole numbers) for the numbers. Raises Unusable.
-    """
+    @property
+    def core(self) -> Lines:
+        """What takes the lines apart."""
 
-    fields: tuple[str, ...]
-    columns: Callable[[Record], Mapping[str, Any]]
+    def fits(self) -> Words:
+        """Return which of the lines that the core has just read are plainly of this form."""
 
+    def columns(self, rows: Words) -> tuple[Columns, Words]:
+        """Return what the lines *rows* say, and which of them are good: columns are of the good ones only."""
 
-class Numbers(NamedTuple):
-    """
-    What the numbers of lines say.
-
-    Args:
-        columns: Arrays by column.
-        good: Of each line, whether its numbers are such as the format has.
-    """
-
-    columns: dict[str, pa.Array]
-    good: Words
-
-
-#: (name -> numbers and which of them are there, name of a mark -> its value in each line) -> columns
-OfNumbers = Callable[[Callable[[str], tuple[Words, Words]], Callable[[str], Words]], Numbers]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """
-    How the plain records of a format are read.
-
-    Args:
-        needed: Fields that every record has.
-        foreign: Fields that none has: with one of these a line is of another shape, or wrapped.
-        constants: Columns that are the same in all rows.
-        facets: Columns that follow from texts.
-        numbers: Fields that hold numbers.
-        of_numbers: Columns that follow from them.
-    """
-
-    needed: tuple[str, ...]
-    foreign: tuple[str, ...]
-    constants: Mapping[str, str]
-    facets: tuple[Facet, ...]
-    numbers: tuple[str, ...]
-    of_numbers: OfNumbers
+    def forget(self) -> None:
+        """The core numbers its texts anew."""
 
 
 class Line(NamedTuple):
@@ -96,23 +56,23 @@ class Line(NamedTuple):
     text: bytes
 
 
-def read_plain(stream: BinaryIO, context: Context, plan: Plan, pod: str | None) -> Iterator[pa.RecordBatch | Line]:
+def read_plain(stream: BinaryIO, context: Context, form: Form, pod: str | None) -> Iterator[pa.RecordBatch | Line]:
     """
     Yield batches of what could be read at once, and every other line.
 
     Args:
         stream: Uncompressed lines.
         context: What the bytes do not say.
-        plan: The format's.
+        form: The format's.
         pod: Who wrote the lines, where neither they nor the context say so.
     """
-    reading = _Reading(context, plan, pod)
+    reading = _Reading(context, form, pod)
     for block, begin, end in _blocks(stream):
         if begin < 0:
             reading.number += 1
             yield Line(reading.number, bytes(block[:end]))
         while 0 <= begin < end:
-            begin = reading.core.feed(block, begin, end)
+            begin = form.core.feed(block, begin, end)
             yield from reading.taken(block)
 
 
@@ -142,146 +102,116 @@ def _blocks(stream: BinaryIO) -> Iterator[tuple[memoryview, int, int]]:
         block[:held] = bytes(block[last:end])
 
 
-@dataclass
-class _Known:
-    """The combinations of a facet's texts that were asked for, and what each of them says."""
+class Numbering:
+    """Numbers whole numbers that may be any, from 0, in the order in which they first come."""
 
-    answers: list[Mapping[str, Any] | None] = field(default_factory=list)
-    #: The combinations of the answers, and the same sorted, with their places among the answers.
-    asked: Words = field(default_factory=lambda: np.zeros(0, np.int64))
-    keys: Words = field(default_factory=lambda: np.zeros(0, np.int64))
-    places: Words = field(default_factory=lambda: np.zeros(0, np.int64))
-    columns: dict[str, pa.DictionaryArray] = field(default_factory=dict)
-    marks: dict[str, Words] = field(default_factory=dict)
-    good: Words = field(default_factory=lambda: np.zeros(0, bool))
+    def __init__(self) -> None:
+        self._keys: Words = np.zeros(0, np.int64)
+        self._numbers: Words = np.zeros(0, np.int64)
 
-    def tell(self, asked: Words) -> None:
-        """Make columns of the answers, a row each."""
-        self.asked, self.places = asked, np.argsort(asked)
-        self.keys = asked[self.places]
-        found = [answer or {} for answer in self.answers]
-        self.good = np.array([answer is not None for answer in self.answers], bool)
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def of(self, keys: Words) -> tuple[Words, Words]:
+        """Return the number of each key, and the places where a new one comes first."""
+        found = pa.array(keys).dictionary_encode()
+        distinct, indices = found.dictionary.to_numpy(), found.indices.to_numpy()
+        at = np.searchsorted(self._keys, distinct)
+        known = at < len(self._keys)
+        known[known] = self._keys[at[known]] == distinct[known]
+        firsts: Words = np.zeros(0, np.int64)
+        if not known.all():
+            places = np.empty(len(distinct), np.int64)
+            places[indices[::-1]] = np.arange(len(keys))[::-1]
+            firsts = places[~known]
+            self._add(distinct[~known])
+            at = np.searchsorted(self._keys, distinct)
+        return self._numbers[at][indices], firsts
+
+    def _add(self, keys: Words) -> None:
+        keys = np.concatenate([self._keys, keys])
+        numbers = np.concatenate([self._numbers, np.arange(len(self._keys), len(keys))])
+        order = np.argsort(keys)
+        self._keys, self._numbers = keys[order], numbers[order]
+
+
+class Answers:
+    """What combinations of texts say, by their numbers: columns and marks of each; nothing of what is no flow."""
+
+    def __init__(self) -> None:
+        self._answers: list[Mapping[str, Any] | None] = []
+        self._columns: Columns = {}
+        self._marks: dict[str, Words] = {}
+        self._good: Words = np.zeros(0, bool)
+
+    def add(self, answers: Iterable[Mapping[str, Any] | None]) -> None:
+        self._answers += answers
+        found = [answer or {} for answer in self._answers]
+        self._good = np.array([answer is not None for answer in self._answers], bool)
         names = sorted(set().union(*(answer.keys() for answer in found)))
-        places = np.arange(len(found))
-        self.columns = {n: numbered([a.get(n) for a in found], places) for n in names if not n.startswith(MARK)}
-        self.marks = {n: np.array([a.get(n, 0) for a in found], np.int64) for n in names if n.startswith(MARK)}
+        self._columns = {n: _column(n, [a.get(n) for a in found]) for n in names if not n.startswith(MARK)}
+        self._marks = {n: np.array([a.get(n, 0) for a in found], np.int64) for n in names if n.startswith(MARK)}
+
+    def good(self, numbers: Words) -> Words:
+        """Return which of the combinations that are asked for say something."""
+        good: Words = self._good[numbers]
+        return good
+
+    def marks(self, numbers: Words) -> dict[str, Words]:
+        return {name: mark[numbers] for name, mark in self._marks.items()}
+
+    def columns(self, numbers: Words) -> Columns:
+        places = pa.array(numbers)
+        return {name: column.take(places) for name, column in self._columns.items()}
+
+
+def _column(name: str, values: list[Any]) -> pa.Array:
+    kind = FLOW_SCHEMA.field(name).type
+    return numbered(values, np.arange(len(values))) if kind == TEXT else pa.array(values, kind)
+
+
+def same(text: str, count: int) -> pa.Array:
+    """Return a column that says the same in all rows."""
+    return numbered([text], np.zeros(count, np.int64))
 
 
 class _Reading:
-    def __init__(self, context: Context, plan: Plan, pod: str | None) -> None:
+    def __init__(self, context: Context, form: Form, pod: str | None) -> None:
         self.number = 0
-        self._context, self._plan, self._pod = context, plan, pod
-        texts = {*plan.needed, *plan.foreign, *(name for facet in plan.facets for name in facet.fields)}
-        self._fields = {name: place for place, name in enumerate([*sorted(texts), *plan.numbers])}
-        fields = [(name, name in plan.numbers) for name in self._fields]
-        self.core = JsonLines(os.urandom(8), fields, ROWS)
-        self._known: list[_Known] = []
-        self._values: dict[str, list[Any]] = {}
-        self._forget()
-
-    def _forget(self) -> None:
-        self._known = [_Known() for _ in self._plan.facets]
-        self._values = {name: [None] for name in self._fields}
+        self._context, self._form, self._pod = context, form, pod
 
     def taken(self, block: memoryview) -> Iterator[pa.RecordBatch | Line]:
         """Yield what the core has just read, and the lines it has left."""
-        plain, begins, ends = self.core.lines
+        core = self._form.core
+        plain, begins, ends = core.lines
         first = self.number + 1
         self.number += len(plain)
-        rows = np.flatnonzero(self._of_plan(plain & (ends - begins <= LINE_LIMIT)))
-        batch, good = self._batch(rows, first)
-        if batch is not None:
-            yield batch
+        rows = np.flatnonzero(plain & (ends - begins <= LINE_LIMIT) & self._form.fits())
         left = np.ones(len(plain), bool)
-        left[rows[good]] = False
+        if len(rows):
+            columns, good = self._form.columns(rows)
+            rows = rows[good]
+            left[rows] = False
+        if len(rows):
+            yield self._batch(columns, rows + first)
         for place in np.flatnonzero(left).tolist():
             yield Line(first + place, bytes(block[begins[place] : ends[place]]))
-        if self.core.forgets:
-            self._forget()
+        if core.forgets:
+            self._form.forget()
 
-    def _of_plan(self, plain: Words) -> Words:
-        for name in self._plan.needed:
-            plain = plain & (self.core.text(self._fields[name])[0] > 0)
-        for name in self._plan.foreign:
-            plain = plain & (self.core.text(self._fields[name])[0] == 0)
-        return plain
-
-    def _batch(self, rows: Words, first: int) -> tuple[pa.RecordBatch | None, Words]:
-        """Return the flows of *rows*, and which of these are good: the others are in no batch."""
-        good = np.ones(len(rows), bool)
-        if not len(rows):
-            return None, good
-        asked = []
-        for facet, known in zip(self._plan.facets, self._known, strict=True):
-            places = self._ask(facet, known, rows)
-            good &= known.good[places]
-            asked.append((known, places))
-        if not good.any():
-            return None, good
-        marks = {name: mark[places] for known, places in asked for name, mark in known.marks.items()}
-
-        def number(name: str) -> tuple[Words, Words]:
-            values, there = self.core.number(self._fields[name])
-            return values[rows], there[rows]
-
-        of_numbers = self._plan.of_numbers(number, marks.__getitem__)
-        good &= of_numbers.good
-        kept = np.flatnonzero(good)
-        if not len(kept):
-            return None, good
-        columns: dict[str, pa.Array] = {}
-        for known, places in asked:
-            at = pa.array(places[kept])
-            columns |= {name: column.take(at) for name, column in known.columns.items()}
-        whole = len(kept) == len(rows)
-        columns |= {n: column if whole else column.take(pa.array(kept)) for n, column in of_numbers.columns.items()}
-        columns |= self._constants(len(kept))
-        columns["record"] = pa.array(rows[kept] + first, FLOW_SCHEMA.field("record").type)
+    def _batch(self, columns: Columns, records: Words) -> pa.RecordBatch:
+        columns["record"] = pa.array(records, FLOW_SCHEMA.field("record").type)
+        for name in ("segment", "cluster"):
+            columns[name] = same(getattr(self._context, name), len(records))
         self._name_reporter(columns)
-        return batch_of_columns(columns, len(kept)), good
+        return batch_of_columns(columns, len(records))
 
-    def _ask(self, facet: Facet, known: _Known, rows: Words) -> Words:
-        """Return of each row the place of its combination among those that are known."""
-        keys = np.zeros(len(rows), np.int64)
-        for name in facet.fields:
-            keys = keys << _CODE_BITS | self.core.text(self._fields[name])[0][rows]
-        found = pa.array(keys).dictionary_encode()
-        distinct = found.dictionary.to_numpy()
-        new = distinct[~np.isin(distinct, known.keys)]
-        if len(new):
-            known.answers += [self._answer(facet, key) for key in new.tolist()]
-            known.tell(np.concatenate([known.asked, new]))
-        of_rows: Words = known.places[np.searchsorted(known.keys, distinct)][found.indices.to_numpy()]
-        return of_rows
-
-    def _answer(self, facet: Facet, key: int) -> Mapping[str, Any] | None:
-        record = {}
-        for name in reversed(facet.fields):
-            if code := key & (1 << _CODE_BITS) - 1:
-                record[name] = self._value(name, code)
-            key >>= _CODE_BITS
-        try:
-            return facet.columns(record)
-        except Unusable:
-            return None
-
-    def _value(self, name: str, code: int) -> Any:  # noqa: ANN401 - whatever stands in the JSON
-        values = self._values[name]
-        texts = self.core.text(self._fields[name])[1]
-        while len(values) <= code:
-            values.append(json.loads(texts[len(values) - 1]))
-        return values[code]
-
-    def _constants(self, count: int) -> dict[str, pa.Array]:
-        texts = {"segment": self._context.segment, "cluster": self._context.cluster, **self._plan.constants}
-        return {name: numbered([text], np.zeros(count, np.int64)) for name, text in texts.items()}
-
-    def _name_reporter(self, columns: dict[str, pa.Array]) -> None:
+    def _name_reporter(self, columns: Columns) -> None:
         """Who wrote the line: whom the user named, else whom it names, else whom its path names."""
         count = len(columns["record"])
         given = self._context.reporter_name
         if given is not None:
-            columns["reporter_name"] = numbered([given], np.zeros(count, np.int64))
+            columns["reporter_name"] = same(given, count)
         elif self._pod is not None:
             said = columns.get("reporter_name", pa.nulls(count, TEXT)).cast(TEXT)
             columns["reporter_name"] = said.fill_null(self._pod)

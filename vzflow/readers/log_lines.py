@@ -12,12 +12,15 @@ from vzflow.flow.batch import BATCH_ROWS, batches
 from vzflow.flow.key import ENTRY
 from vzflow.flow.terms import RejectReason, SkipReason
 from vzflow.readers.base import Context, Parsed, Tally, Unusable, record_of_line
-from vzflow.readers.bulk import Plan, read_plain
-from vzflow.readers.json_core import COMPILED
+from vzflow.readers.bulk import Form, read_plain
+from vzflow.readers.line_core import COMPILED
 from vzflow.readers.unwrapping import STREAMS, Record, Unwrapper, opened, records
 from vzflow.readers.wrappings import pod_of_path
 
-__all__ = ["LARGEST", "Parsed", "Unusable", "flows_of_lines", "invalid", "json_object", "missing"]
+__all__ = ["LARGEST", "FormOf", "Parsed", "Unusable", "flows_of_lines", "invalid", "json_object", "missing"]
+
+#: Beginning of an input -> how its plain lines are read; null if they are not read at once.
+FormOf = Callable[[bytes], Form | None]
 
 #: Largest count a column can hold (signed 64 bit).
 LARGEST = (1 << 63) - 1
@@ -41,7 +44,7 @@ def flows_of_lines(
     context: Context,
     tally: Tally,
     parse: Callable[[bytes], Parsed],
-    plan: Plan | None = None,
+    form_of: FormOf | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """
     Yield one flow for every record that *parse* turns into a row; skips and rejects go to *tally*.
@@ -54,16 +57,17 @@ def flows_of_lines(
             and the row has none, it is the pod that the wrapping or the path names.
         tally: Counts every line or element.
         parse: Record without its wrapping and line end -> recorded columns, or why it is no record. Raises Unusable.
-        plan: How what is plain is read many lines at once; gives the same as *parse*.
+        form_of: How what is plain is read many lines at once, by the beginning of the lines; gives the same as *parse*.
 
     Yields:
         Batches of FLOW_SCHEMA; `record` is the number of the line, the first one if it was cut into several, or of the
         element; for the further flows of a message of several that number + ENTRY, + 2 ENTRY and so on. A message is
         one record of the tally.
     """
-    stream, document = opened(stream, context)
-    if plan is not None and COMPILED and not document:
-        return _at_once(stream, context, tally, parse, plan)
+    stream, document, head = opened(stream, context)
+    form = form_of(head) if form_of is not None and COMPILED and not document else None
+    if form is not None:
+        return _at_once(stream, context, tally, parse, form)
     return batches(_rows(records(stream, context, tally, parse, document=document), context, tally))
 
 
@@ -72,13 +76,13 @@ def _at_once(
     context: Context,
     tally: Tally,
     parse: Callable[[bytes], Parsed],
-    plan: Plan,
+    form: Form,
 ) -> Iterator[pa.RecordBatch]:
     """Yield the flows of lines that are plain, and then those of the others around them."""
     pod = pod_of_path(context.path)
     unwrapper = Unwrapper(parse, pod)
     rows: list[dict[str, Any]] = []
-    for found in read_plain(stream, context, plan, pod):
+    for found in read_plain(stream, context, form, pod):
         if isinstance(found, pa.RecordBatch):
             tally.read += len(found)
             tally.in_flows += len(found)

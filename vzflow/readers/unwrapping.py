@@ -49,12 +49,28 @@ class Record(NamedTuple):
     raw: bytes
 
 
-def opened(stream: BinaryIO, context: Context) -> tuple[BinaryIO, bool]:
-    """Return *stream*, and whether it is JSON documents instead of lines: by its beginning, if nobody else knows."""
-    if context.document is not None:
-        return stream, context.document
+class Opened(NamedTuple):
+    """
+    A log, opened.
+
+    Args:
+        stream: All of its bytes.
+        document: Whether it is JSON documents instead of lines.
+        head: What lines begin with, up to HEAD bytes.
+    """
+
+    stream: BinaryIO
+    document: bool
+    head: bytes
+
+
+def opened(stream: BinaryIO, context: Context) -> Opened:
+    """Return *stream*, and whether it is a document: by its beginning, if nobody else knows."""
+    if context.document:
+        return Opened(stream, True, b"")
     buffered = BufferedReader(cast(Any, stream), HEAD)  # it asks no more of a stream than `readinto`
-    return buffered, is_document(buffered.peek(HEAD))
+    head = buffered.peek(HEAD)
+    return Opened(buffered, context.document is None and is_document(head), head)
 
 
 def records(

@@ -22,6 +22,7 @@ from vzflow.readers.base import Context, Tally
 from vzflow.readers.calico import columns, ebpf_trace, felix_syslog, flow_json, goldmane, kernel, whisker
 from vzflow.readers.calico.fields import Record
 from vzflow.readers.calico.message import Message, message_of
+from vzflow.readers.facets import Facets
 from vzflow.readers.log_lines import Unusable, flows_of_lines, json_object
 
 #: How lines of programs begin that write to the same logs: a date, perhaps in brackets.
@@ -45,7 +46,7 @@ def read(stream: BinaryIO, context: Context, tally: Tally) -> Iterator[pa.Record
         context: Its `reporter_name`, if given, wins over the host that a record names.
         tally: `record` counts lines; of a list, elements.
     """
-    return flows_of_lines(stream, context, tally, parse, flow_json.PLAN)
+    return flows_of_lines(stream, context, tally, parse, lambda _: Facets(flow_json.PLAN))
 
 
 def parse(line: bytes) -> dict[str, Any] | SkipReason:

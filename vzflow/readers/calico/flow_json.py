@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from vzflow.flow.schema import COUNT, PORT, TIME
 from vzflow.flow.terms import Action, InitiatorBasis, NamedKind, Reporter
-from vzflow.readers.bulk import Facet, Numbers, Plan, Words
+from vzflow.readers.bulk import Words
 from vzflow.readers.calico.fields import (
     LAST_SECOND,
     SAID_BY_ALL,
@@ -35,6 +35,7 @@ from vzflow.readers.calico.fields import (
     text_of,
 )
 from vzflow.readers.calico.policies import enforced_policies
+from vzflow.readers.facets import Facet, Numbers, Plan
 from vzflow.readers.log_lines import invalid, missing
 
 #: What every such record has, at every aggregation level and from every reporter.

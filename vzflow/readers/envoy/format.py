@@ -69,6 +69,11 @@ class Field(NamedTuple):
     pattern: str = ""
 
     @property
+    def printed(self) -> str:
+        """The same with what is printed in place of nothing, where quotes tell it from the fields around it."""
+        return r'[^"]*' if self.shape is Shape.FREE else f"(?:{self.pattern}|-?)"
+
+    @property
     def chosen(self) -> bool:
         """Whether others than Envoy and its configuration choose the text."""
         return self.shape in (Shape.CHOSEN, Shape.FREE)
@@ -177,6 +182,24 @@ class TextLayout:
         self.notes = parts.notes + (_ambiguous(parts) if self._free is None else ())
         self._front = re.compile(_front(parts).encode(), re.ASCII)
         self._blanks = literal.count(" ")
+
+    @property
+    def plain(self) -> Parts | None:
+        """
+        Its parts, if a line whose texts hold no blank and no quote is told apart by going from one blank or quote to
+        the next; free text alone between quotes may hold blanks. Null where a line cannot be read so.
+        """
+        parts = self._parts
+        plain = self._line is not None and all(
+            field.shape is Shape.TIME or literal.startswith((" ", '"')) or (not literal and field is parts.fields[-1])
+            for field, literal in zip(parts.fields, parts.literals, strict=True)
+        )
+        return parts if plain else None
+
+    @property
+    def fixed(self) -> Mapping[str, str | None]:
+        """Columns whose value this layout implies."""
+        return self._fixed
 
     def begins(self, line: bytes) -> bool:
         """Whether *line* begins as this layout's lines do, up to its second column."""
@@ -292,9 +315,8 @@ def _expression(parts: Parts, free: Sequence[_FreeText]) -> re.Pattern[bytes]:
     names = {field: f"free{place}" for place, (field, _) in enumerate(free)}
     out = re.escape(parts.first)
     for field, literal in zip(parts.fields, parts.literals, strict=True):
-        pattern = r'[^"]*' if field.shape is Shape.FREE else f"(?:{field.pattern}|-?)"
         name = field.column or names.get(field)
-        out += (f"(?P<{name}>{pattern})" if name is not None else pattern) + re.escape(literal)
+        out += (f"(?P<{name}>{field.printed})" if name is not None else field.printed) + re.escape(literal)
     return re.compile(out.encode(), re.ASCII)
 
 

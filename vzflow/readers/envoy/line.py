@@ -34,10 +34,17 @@ _FLAGS = re.compile(r"[A-Za-z0-9_]+(?:,[A-Za-z0-9_]+)*")
 _IP_AND_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([0-9.]+)):(\d{1,5})")
 
 #: Addresses that are no IP address: unix sockets by path or abstract name.
-_NOT_IP = ("/", "@", "unix:", "pipe:")
+PATHS = ("/", "@", "unix:", "pipe:")
 
 #: Addresses of Envoy's internal listeners: `envoy://NAME/`, or `envoy://NAME/IP:PORT` with what was dialled.
 _INTERNAL = "envoy://"
+
+
+#: How names of clusters begin that tell which way the traffic passes, and nothing for others.
+KINDS_OF_CLUSTERS = (
+    "inbound-vip|", "inbound|", "InboundPassthroughCluster", "outbound|", "outbound_.", "PassthroughCluster",
+    "BlackHoleCluster", "",
+)  # fmt: skip
 
 
 class Address(NamedTuple):
@@ -79,7 +86,7 @@ class Line:
         #: Bytes the proxy took from downstream, and gave to it; null if they are not logged.
         self.received = self._bytes("bytes_received")
         self.sent = self._bytes("bytes_sent")
-        self.cluster = self.text("upstream_cluster_raw") or self.text("upstream_cluster") or ""
+        self.cluster = kind_of_cluster(self.text("upstream_cluster_raw") or self.text("upstream_cluster"))
         self.upstream_host = self._address("upstream_host")
         if not self.logs("upstream_host"):
             self.upstream_host = self._address("upstream_remote_address")
@@ -201,7 +208,7 @@ class Line:
             port = self._count(f"{name.removesuffix('_address')}_port")
             if port is not None and port > 65535:
                 raise invalid(f"{name.removesuffix('_address')}_port", port)
-            return Address(canonical_address(ip), port) if not ip.startswith(_NOT_IP) else NOWHERE
+            return Address(canonical_address(ip), port) if not ip.startswith(PATHS) else NOWHERE
         except ValueError as error:
             raise invalid(name, value or ip) from error
 
@@ -219,6 +226,11 @@ class Line:
         return peer if peer.port or (peer.port is None and self.raw) else NOWHERE
 
 
+def kind_of_cluster(name: str | None) -> str:
+    """Return how the name of a cluster begins, if that tells which way the traffic passes; else nothing."""
+    return next(kind for kind in KINDS_OF_CLUSTERS if (name or "").startswith(kind))
+
+
 @lru_cache(maxsize=1 << 16)
 def address_of(text: str) -> Address:
     """
@@ -227,7 +239,7 @@ def address_of(text: str) -> Address:
     Raises:
         ValueError: It is none of these, and no address without an IP either.
     """
-    if text.startswith(_NOT_IP):
+    if text.startswith(PATHS):
         return NOWHERE
     if text.startswith(_INTERNAL):
         text = text.removeprefix(_INTERNAL).partition("/")[2]

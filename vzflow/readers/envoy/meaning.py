@@ -25,9 +25,10 @@ from vzflow.flow.terms import (
 )
 from vzflow.readers.envoy.client_cert import own_peer
 from vzflow.readers.envoy.line import NOWHERE, Address, Line, address_of
+from vzflow.readers.values import is_loopback
 
 #: Where proxies of an ambient mesh take tunnels (istio/ztunnel, istio/istio pilot/pkg/model HBoneInboundListenPort).
-_TUNNEL_PORT = 15008
+TUNNEL_PORT = 15008
 
 #: Address that an Istio sidecar binds when it passes a request on to its own pod.
 _SIDECAR = "127.0.0.6"
@@ -85,7 +86,7 @@ def flow_of(line: Line) -> Columns:
     row |= _protection(line, direction)
     row["hop"] = Hop.WIRE
     _unwrap_tunnel(row, line, direction)
-    if _is_loopback(row.get("initiator_ip")) or _is_loopback(row.get("responder_ip")):
+    if is_loopback(row.get("initiator_ip")) or is_loopback(row.get("responder_ip")):
         row["hop"] = Hop.LOOPBACK
         row |= _unknown(TransportBasis.NOT_ON_WIRE)
     return row
@@ -102,7 +103,7 @@ def _unwrap_tunnel(row: Columns, line: Line, direction: Direction) -> None:
     Where the tunnel ends, the request names the inner target. It is taken over if it is the pod that the tunnel led
     to; a client may ask for anything else. Where the tunnel begins the inner port is not in the line.
     """
-    if row["responder_port"] != _TUNNEL_PORT:
+    if row["responder_port"] != TUNNEL_PORT:
         return
     inner = _inner_target(line) if line.text("method") == "CONNECT" else NOWHERE
     if direction is not Direction.OUTBOUND and inner.ip == row["responder_ip"] is not None and line.code == 200:
@@ -121,12 +122,11 @@ def _inner_target(line: Line) -> Address:
 
 def direction_of(line: Line) -> Direction:
     """Return the direction that the cluster tells, else what only an inbound proxy prints, else unknown."""
-    cluster = line.cluster
-    if cluster.startswith("inbound-vip|"):
+    if line.cluster == "inbound-vip|":
         return Direction.WAYPOINT
-    if cluster.startswith(("inbound|", "InboundPassthroughCluster")):
+    if line.cluster in ("inbound|", "InboundPassthroughCluster"):
         return Direction.INBOUND
-    if cluster.startswith(("outbound|", "outbound_.", "PassthroughCluster", "BlackHoleCluster")):
+    if line.cluster in ("outbound|", "outbound_.", "PassthroughCluster", "BlackHoleCluster"):
         return Direction.OUTBOUND
     if line.upstream_local.ip == _SIDECAR or line.text("downstream_tls_version") is not None or _no_chain(line):
         return Direction.INBOUND
@@ -182,10 +182,6 @@ def _from_to(initiator: Address, responder: Address) -> Columns:
 
 def _dialled(address: Address) -> Columns:
     return {"dialled_ip": address.ip, "dialled_port": address.port}
-
-
-def _is_loopback(ip: str | None) -> bool:
-    return ip is not None and (ip.startswith("127.") or ip == "::1")
 
 
 def _connection_state(line: Line) -> ConnectionState | None:
@@ -297,7 +293,7 @@ def _inbound_by_headers(line: Line) -> Columns:
     if line.certificate is False:
         return _peer_empty() if server_name is not None else _unknown() | {"mesh_mtls": Ternary.NO}
     peer = own_peer(line.text("x_forwarded_client_cert") or "")
-    if peer is not None and peer.startswith("spiffe://") and line.cluster.startswith("inbound|"):
+    if peer is not None and peer.startswith("spiffe://") and line.cluster == "inbound|":
         # Envoy drops the header of clients without a certificate, unless it is told to pass on everything.
         return _seen(Transport.TLS, TransportBasis.FORWARDED_CLIENT_CERT) | {"initiator_principal": _principal(peer)}
     if _is_istio_client(line):
@@ -334,7 +330,7 @@ def _outbound(line: Line) -> Columns:
         return seen | {"transport_seen_basis": TransportBasis.BOTH_URIS, "initiator_principal": own}
     if not line.logs("upstream_tls_version") or line.upstream_local == NOWHERE:
         return _unknown()
-    if line.http is not None and line.answered and line.cluster.startswith("outbound|"):
+    if line.http is not None and line.answered and line.cluster == "outbound|":
         return _seen(Transport.PLAINTEXT, TransportBasis.NO_TLS_UPSTREAM, Ternary.NO)
     # The proxy did no TLS; bytes that it passed on may have been the app's own.
     return (_raw_connection(line) if line.http is None else _unknown()) | {"mesh_mtls": Ternary.NO}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, BinaryIO
 
@@ -17,8 +18,10 @@ import pyarrow as pa
 
 from vzflow.flow.terms import RejectReason, SkipReason
 from vzflow.readers.base import Context, Tally
+from vzflow.readers.bulk import Form
 from vzflow.readers.envoy import als, otlp
 from vzflow.readers.envoy.als import NOBODY, Node
+from vzflow.readers.envoy.at_once import form_of_text
 from vzflow.readers.envoy.format import Columns, TextLayout
 from vzflow.readers.envoy.given import Layouts, compiled
 from vzflow.readers.envoy.layouts import KNOWN
@@ -117,7 +120,19 @@ def read(stream: BinaryIO, context: Context, tally: Tally) -> Iterator[pa.Record
         tally: Other container output is skipped as `not_access_log`; what cannot be parsed with certainty is a reject.
     """
     layouts = compiled(context.envoy_format) if context.envoy_format is not None else _KNOWN
-    return flows_of_lines(stream, context, tally, partial(_parse, layouts=layouts))
+    return flows_of_lines(stream, context, tally, partial(_parse, layouts=layouts), partial(_form_of, layouts=layouts))
+
+
+def _form_of(head: bytes, layouts: Layouts) -> Form | None:
+    """Return how lines like those of *head* are read at once: by the layout that the first of them fits."""
+    if len(layouts.texts) > 1 and layouts is not _KNOWN:  # a line may fit more than one
+        return None
+    for line in head.splitlines():
+        for layout in layouts.texts:
+            with suppress(Unusable):
+                if layout.parse(line) is not None:
+                    return form_of_text(layout, _row)
+    return None
 
 
 def _parse(line: bytes, layouts: Layouts) -> Parsed:

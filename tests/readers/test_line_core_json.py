@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from readers.twin import interpreted
 
-from vzflow.readers import json_core
+from vzflow.readers import line_core
+from vzflow.readers.line_core import NUMBER, TEXT, WHOLE
 
 #: Text at two levels, numbers at two levels.
-FIELDS = [("a", False), ("name", False), ("in.a", False), ("in.deep.x", False), ("n", True), ("in.n", True)]
+FIELDS = [("a", TEXT), ("name", TEXT), ("in.a", TEXT), ("in.deep.x", TEXT), ("n", NUMBER), ("in.n", NUMBER)]
 ROWS = 64
 KEY = b"secretly"
 
@@ -34,10 +35,10 @@ def cells(core, data, *, rows=ROWS, after=b"\0" * 8, **limits):
         plain, begins, ends = made.lines
         for i in range(len(plain)):
             said = {}
-            for place, (name, is_number) in enumerate(FIELDS):
-                if is_number:
-                    numbers, there = made.number(place)
-                    if there[i]:
+            for place, (name, kind) in enumerate(FIELDS):
+                if kind == NUMBER:
+                    numbers, states = made.number(place)
+                    if states[i] == WHOLE:
                         said[name] = int(numbers[i])
                 else:
                     codes, texts = made.text(place)
@@ -52,12 +53,12 @@ def expected(line):
     """What `json` says of the same fields; null numbers are none."""
     record = json.loads(line)
     said = {}
-    for name, is_number in FIELDS:
+    for name, kind in FIELDS:
         *outer, last = name.split(".")
         inner = record
         for part in outer:
             inner = inner.get(part) if isinstance(inner, dict) else None
-        if isinstance(inner, dict) and last in inner and not (is_number and inner[last] is None):
+        if isinstance(inner, dict) and last in inner and not (kind == NUMBER and inner[last] is None):
             said[name] = inner[last]
     return said
 
@@ -74,7 +75,7 @@ def test_a_line_that_is_read_holds_what_json_says(records, ascii_only, separator
     """Whatever the writer's habits are; what is not plain is left, and never costs the line after it."""
     lines = [json.dumps(record, ensure_ascii=ascii_only, separators=separators) for record in records]
     data = "".join(f"{line}\n" for line in lines).encode()
-    found, at = cells(json_core, data)
+    found, at = cells(line_core, data)
     assert at == len(data)
     assert [line.decode() for line, _ in found] == lines
     agrees(found)
@@ -87,7 +88,7 @@ def test_plain_lines_are_all_read():
         b'{}', b'{"in":{"deep":{"x":"y","z":{"a":1}},"a":null,"n":0},"name":{"k":["v"]}} \t\r', b'{"n":null}',
         b'{"a":"x y","other":"a longer text than eight bytes"}',
     ]  # fmt: skip
-    found, _ = cells(json_core, b"\n".join(lines) + b"\n")
+    found, _ = cells(line_core, b"\n".join(lines) + b"\n")
     assert [said for _, said in found] == [expected(line) for line in lines]
 
 
@@ -105,7 +106,7 @@ def test_plain_lines_are_all_read():
 )  # fmt: skip
 def test_what_is_not_plain_is_left(line):
     """No JSON, or JSON that says less than it seems to: one line at a time is read with more care."""
-    found, at = cells(json_core, b'{"n":5}\n' + line + b'\n{"n":6}\n')
+    found, at = cells(line_core, b'{"n":5}\n' + line + b'\n{"n":6}\n')
     assert [said for _, said in found] == [{"n": 5}, None, {"n": 6}]
     assert at == len(line) + 17
 
@@ -115,14 +116,14 @@ def test_a_line_that_has_no_end_yet_waits():
     line = b'{"a":"value","n":12,"in":{"n":3,"deep":{"x":[1,2]}}}\n'
     for size in range(len(line)):
         for after in (b"\n" * 8, b'}}}}"\n\n\n', b"\0" * 8):
-            assert cells(json_core, line + line[:size], after=after) == ([(line[:-1], expected(line))], len(line))
+            assert cells(line_core, line + line[:size], after=after) == ([(line[:-1], expected(line))], len(line))
 
 
 def test_texts_without_a_place_are_left_and_numbered_from_the_beginning_afterwards():
     """Memory is bounded, however many different texts a log holds."""
     lines = [json.dumps({"a": f"text {i}", "n": i}).encode() for i in range(100)]
     for limits in ({"max_texts": 10}, {"max_text_bytes": 100}):
-        found, _ = cells(json_core, b"\n".join(lines) + b"\n", **limits)
+        found, _ = cells(line_core, b"\n".join(lines) + b"\n", **limits)
         assert [line for line, _ in found] == lines
         agrees(found)
         assert 0 < sum(said is None for _, said in found) < 20
@@ -131,7 +132,7 @@ def test_texts_without_a_place_are_left_and_numbered_from_the_beginning_afterwar
 def test_more_names_than_have_a_place_are_passed_over():
     """A hostile line may hold a new name each time."""
     lines = [json.dumps({f"key {i} {j}": j for j in range(300)} | {"n": i}).encode() for i in range(20)]
-    found, _ = cells(json_core, b"\n".join(lines) + b"\n")
+    found, _ = cells(line_core, b"\n".join(lines) + b"\n")
     assert [said for _, said in found] == [{"n": i} for i in range(20)]
 
 
@@ -154,16 +155,16 @@ def corpus(seed, count=400):
 def test_damaged_lines_are_left_or_read_as_json_reads_them_and_both_ways_of_running_agree(seed):
     """The compiled core, and the same source under Python."""
     data = b"\n".join(corpus(seed)) + b"\n"
-    found, at = cells(json_core, data)
+    found, at = cells(line_core, data)
     assert b"\n".join(line for line, _ in found) + b"\n" == data
     agrees(found)
     assert sum(said is not None for _, said in found) > 100
-    assert cells(interpreted("vzflow.readers.json_core"), data) == (found, at)
+    assert cells(interpreted("vzflow.readers.line_core"), data) == (found, at)
 
 
 def test_a_range_beyond_the_buffer_is_refused():
     """It would be read past its end."""
-    made = json_core.JsonLines(KEY, FIELDS, ROWS)
+    made = line_core.JsonLines(KEY, FIELDS, ROWS)
     for begin, end in ((0, 1), (-1, 0), (2, 1)):
         with pytest.raises(ValueError, match="bad range"):
             made.feed(b"\0" * 8, begin, end)
