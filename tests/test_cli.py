@@ -33,7 +33,7 @@ from vzflow.store.lake import Lake
 SECONDS = 120
 COMMANDS = {
     "demo": [], "ingest": ["INPUT"], "snapshot": ["-o", "FILE"], "report": [], "explain": ["X"], "sql": ["SELECT 1"],
-    "query": ["list"], "run": ["ROUTE"], "model show": [],
+    "query": ["list"], "run": ["ROUTE"], "model show": [], "watch": ["-o", "FOLDER"],
 }  # fmt: skip
 #: Not pydantic: newer versions of typer bring it along to every subcommand.
 HEAVY = {"duckdb", "pyarrow", "scapy", "kubernetes", "deltalake", "pandas", "numpy", "yaml", "rich"}
@@ -585,6 +585,12 @@ USAGE = {
     "bad edge": ["explain", "a>b"], "sql output": ["sql", "select 1", "-o", "xml"],
     "demo output": ["demo", "-o", "xml"], "model output": ["model", "show", "-o", "xml"],
     "no route": ["run", "nowhere.toml"], "kubeconfig": ["snapshot", "-o", "x", "--kubeconfig", "nowhere"],
+    "several contexts": ["snapshot", "-o", "x", "--context", "a", "--context", "b"],
+    "too many names": ["snapshot", "-o", "x", "--cluster", "a", "--cluster", "b"],
+    "no timeout": ["snapshot", "-o", "x", "--timeout", "0"],
+    "bucket without a spool": ["watch", "-o", "s3://recordings/prod"],
+    "no such store": ["watch", "-o", "ftp://recordings/prod", "--spool", "x"],
+    "watch without kubeconfig": ["watch", "-o", "x", "--kubeconfig", "nowhere"],
 }  # fmt: skip
 
 

@@ -108,8 +108,8 @@ def test_wheel_holds_every_folder_that_the_program_reads(wheel):
     """Queries, routes, models and samples: each file of the checkout, and nothing else of ours at the top."""
     names = set(zipfile.ZipFile(wheel).namelist())
     for folder, pattern in (
-        ("queries", "**/*.sql"), ("pipelines", "*.toml"), ("sample_captures", "*.pcap"), ("sample_captures", "*.json*"),
-        ("sample_captures", "*.log"),
+        ("queries", "**/*.sql"), ("pipelines", "*.toml"), ("pipelines", "kubernetes/*.yaml"),
+        ("sample_captures", "*.pcap"), ("sample_captures", "*.json*"), ("sample_captures", "*.log"),
     ):  # fmt: skip
         for path in (CHECKOUT / folder).glob(pattern):
             assert f"vzflow/{path.relative_to(CHECKOUT)}" in names

@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,8 @@ import typer
 from vzflow.flow.errors import UsageProblem, VzflowError
 
 if TYPE_CHECKING:
+    import threading
+
     import pyarrow as pa
 
     from vzflow.pipeline.judge import Asked, Judge
@@ -42,6 +44,14 @@ ModelOption = Annotated[
 OutputOption = Annotated[str, typer.Option("-o", "--output", envvar="VZFLOW_OUTPUT", help="text or json.")]
 QuietOption = Annotated[
     bool, typer.Option("--quiet", envvar="VZFLOW_QUIET", help="Say nothing but results and errors.")
+]
+KubeconfigOption = Annotated[
+    str | None,
+    typer.Option("--kubeconfig", envvar="VZFLOW_KUBECONFIG", help="Else as kubectl finds it, else in-cluster."),
+]
+TimeoutOption = Annotated[
+    float,
+    typer.Option("--timeout", envvar="VZFLOW_TIMEOUT", min=0.1, help="Seconds to wait for more of an answer."),
 ]
 FailOnOption = Annotated[
     list[str] | None,
@@ -91,7 +101,7 @@ def ingest(
     identity: Annotated[
         list[str] | None,
         typer.Option(
-            "--identity", envvar="VZFLOW_IDENTITY", help="Cluster snapshot (kubectl get ... -o json); repeat."
+            "--identity", envvar="VZFLOW_IDENTITY", help="Snapshot, kubectl list, recording or audit log; repeat."
         ),
     ] = None,
     model: ModelOption = None,
@@ -144,22 +154,86 @@ def ingest(
 
 @app.command()
 def snapshot(
-    output: Annotated[Path, typer.Option("-o", "--output", envvar="VZFLOW_SNAPSHOT", help="File to write.")],
-    kubeconfig: Annotated[
-        str | None,
-        typer.Option("--kubeconfig", envvar="VZFLOW_KUBECONFIG", help="Else as kubectl finds it, else in-cluster."),
+    output: Annotated[
+        str,
+        typer.Option("-o", "--output", envvar="VZFLOW_SNAPSHOT", metavar="FILE|FOLDER/",
+                     help="File to write; in a folder, one for each context, named by cluster and time."),
+    ],
+    kubeconfig: KubeconfigOption = None,
+    context: Annotated[
+        list[str] | None,
+        typer.Option("--context", envvar="VZFLOW_CONTEXT", help="Context of the kubeconfig; repeat for several."),
     ] = None,
+    cluster: Annotated[
+        list[str] | None,
+        typer.Option("--cluster", envvar="VZFLOW_CLUSTER",
+                     help="Name of the cluster, kept in the file; repeat, one for each context."),
+    ] = None,
+    timeout: TimeoutOption = 60.0,
+    quiet: QuietOption = False,
+) -> None:  # fmt: skip
+    """Read clusters once and save what identity needs."""
+    from vzflow.pipeline.cluster import take_snapshot
+    from vzflow.pipeline.ingest import gravest
+
+    taken = take_snapshot(
+        output, kubeconfig=kubeconfig, contexts=context or (), clusters=cluster or (), timeout=timeout
+    )  # fmt: skip
+    for one in taken:
+        for note in () if quiet else one.notes:
+            _say(f"{one.path}: {note}" if len(taken) > 1 else note)
+        if one.error is not None:
+            _say(str(one.error))
+    _exit(gravest([one.error.exit_code for one in taken if one.error is not None]))
+
+
+@app.command()
+def watch(
+    output: Annotated[
+        str,
+        typer.Option("-o", "--output", envvar="VZFLOW_RECORDINGS", metavar="FOLDER|s3://BUCKET/PREFIX",
+                     help="Where recordings are put."),
+    ],
+    kubeconfig: KubeconfigOption = None,
     context: Annotated[
         str | None, typer.Option("--context", envvar="VZFLOW_CONTEXT", help="Context of the kubeconfig.")
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option("--cluster", envvar="VZFLOW_CLUSTER", help="Name of the cluster, kept in the recordings."),
+    ] = None,
+    spool: Annotated[
+        str | None,
+        typer.Option("--spool", envvar="VZFLOW_SPOOL", metavar="FOLDER",
+                     help="Where recordings wait until the bucket has taken them."),
+    ] = None,
+    rotate_seconds: Annotated[
+        float,
+        typer.Option("--rotate-seconds", envvar="VZFLOW_ROTATE_SECONDS", min=1,
+                     help="Finish a file when it is this old: from then on it can be ingested."),
+    ] = 900.0,
+    rotate_mb: Annotated[
+        int,
+        typer.Option("--rotate-mb", envvar="VZFLOW_ROTATE_MB", min=1,
+                     help="Finish a file when it has this many MB, before it is compressed."),
+    ] = 64,
+    listen: Annotated[
+        str | None,
+        typer.Option("--listen", envvar="VZFLOW_LISTEN", metavar="HOST:PORT",
+                     help="Serve /healthz, /readyz and /metrics here."),
+    ] = None,
+    timeout: TimeoutOption = 60.0,
     quiet: QuietOption = False,
-) -> None:
-    """Read a cluster once and save what identity needs."""
-    from vzflow.pipeline.cluster import take_snapshot
+) -> None:  # fmt: skip
+    """Record everything that happens to a cluster, until SIGTERM or SIGINT, which is how it ends well (0)."""
+    from vzflow.identity.recording import Limits
+    from vzflow.pipeline.recorder import record
 
-    for note in take_snapshot(output, kubeconfig=kubeconfig, context=context):
-        if not quiet:
-            _say(note)
+    stopping = _until_told()
+    record(
+        output, stopping, kubeconfig=kubeconfig, context=context, cluster=cluster, spool=spool, timeout=timeout,
+        listen=listen, limits=Limits(rotate_mb * 1_000_000, rotate_seconds), say=(lambda line: None) if quiet else _say,
+    )  # fmt: skip
 
 
 @app.command()
@@ -388,6 +462,25 @@ def _note_interrupts() -> list[int]:
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, note)
     return seen
+
+
+def _until_told() -> threading.Event:
+    """Return what SIGTERM and SIGINT set; a second one ends the program as anywhere else."""
+    import threading
+
+    stopping = threading.Event()
+
+    def handler(before: Any) -> Callable[[int, Any], None]:  # noqa: ANN401 - as signal takes it
+        def stop(number: int, frame: Any) -> None:  # noqa: ANN401 - a frame
+            signal.signal(number, before)
+            stopping.set()
+
+        return stop
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler(signal.getsignal(number)))
+    return stopping
 
 
 def _judge(store: str, model: list[str] | None) -> Judge:

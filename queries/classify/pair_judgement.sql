@@ -31,8 +31,8 @@ WITH probed AS (
     pi.kind AS initiator_kind, pi.in_scope AS initiator_in_scope, pi.egress, pr.kind AS responder_kind, pr.in_scope,
     coalesce(pr.in_mesh, false) AS in_mesh,
     m.mode, coalesce(m.captured, false) AS captured, coalesce(m.excluded, false) AS excluded,
-    -- Under DISABLE the sidecar passes TLS on to the app, so a handshake says nothing of the mesh.
-    coalesce(m.captured AND m.mode <> 'DISABLE', false) AS terminates,
+    -- Under DISABLE the sidecar passes TLS on to the app, as ztunnel always does: such a handshake says nothing of the mesh.
+    coalesce(m.by_sidecar AND m.mode <> 'DISABLE', false) AS terminates,
     a.rule_id, a.kind AS rule_kind, a.transport AS rule_transport,
     x.rule_id AS revoked_rule, s.combination IS NOT NULL AS port_spoken_of,
     k.party_id IS NOT NULL OR pr.component IS NOT NULL AS claimed

@@ -41,3 +41,4 @@ UNION
 SELECT m.set_id, p.party_id
 FROM masquerading m
 JOIN party p ON p.cluster = m.cluster AND p.node = m.node AND p.kind = 'pod' AND NOT coalesce(p.host_network, false)
+  AND coalesce(p.masqueraded, true)

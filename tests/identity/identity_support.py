@@ -139,8 +139,10 @@ def objects(*snapshots: tuple[str, list[Object]], listed: tuple[str, ...] = KIND
 class World:
     """The tables of some snapshots, asked the way the queries ask: by key and moment, at most one row."""
 
-    def __init__(self, *snapshots: tuple[str, list[Object]], ranges: tuple[Range, ...] = ()) -> None:
-        made = tables(objects(*snapshots), [CLUSTER], ranges)
+    def __init__(
+        self, *snapshots: tuple[str, list[Object]], ranges: tuple[Range, ...] = (), table: pa.Table | None = None
+    ) -> None:
+        made = tables(objects(*snapshots) if table is None else table, [CLUSTER], ranges)
         self.rows = {name: table.to_pylist() for name, table in made.items() if name not in _TIMED}
         for name in _TIMED:
             table = made[name]
@@ -195,4 +197,4 @@ class World:
         return {self.title(party) for party in members}
 
 
-_TIMED = ("holding", "endpoint", "named", "party_policy")
+_TIMED = ("holding", "endpoint", "named", "party_policy", "contested")

@@ -37,7 +37,7 @@ def range_of(made: dict, address: str, cluster: str = CLUSTER) -> tuple[str, str
     return found[0] if found else None
 
 
-@pytest.mark.parametrize("items", [[], CLUSTER_OBJECTS])
+@pytest.mark.parametrize("items", [[], [*CLUSTER_OBJECTS, pod("lost", "10.244.1.7", "11:00")]])
 def test_every_table_is_there_in_its_declared_schema(items):
     """The queries are bound against the schemas alone."""
     made = tables(objects(("13:00", items)), [CLUSTER], [Range("office", "198.51.100.0/24")])
@@ -86,6 +86,7 @@ def test_a_pod_row_says_what_the_pod_was():
             "node": "n1",
             "in_mesh": True,
             "host_network": False,
+            "masqueraded": None,
         }
     ]
     assert world.of("party_label", "pod:web") == [{"key": "a", "value": "1"}, {"key": "b", "value": "2"}]
@@ -139,6 +140,14 @@ def test_two_clusters_with_the_same_addresses_are_kept_apart():
         ("192.168.255.255", "private"),
         ("100.64.0.1", "private"),
         ("fd00::1", "private"),
+        ("0.1.2.3", "private"),
+        ("192.0.0.8", "private"),
+        ("198.19.255.255", "private"),
+        ("240.0.0.1", "private"),
+        ("100::1", "private"),
+        ("fec0::1", "private"),
+        ("198.20.0.0", None),
+        ("64:ff9b::808:808", None),
         ("10.244.1.200", "pod_range"),
         ("11.0.0.0", None),
         ("172.32.0.0", None),

@@ -58,11 +58,18 @@ def test_pod_ip_reused_after_delete_resolves_by_time():
     """Trap 5.10: the older pod is in the first snapshot, the newer one in the second."""
     world = World(
         ("12:30", [pod("old", "10.0.0.1", "12:00")]),
-        ("13:30", [pod("new", "10.0.0.1", "13:00")]),
+        ("13:30", [pod("new", "10.0.0.1", "13:00", ran="13:00:02")]),
     )
-    assert world.holder("10.0.0.1", "12:15") == {"pod:old"}
-    assert world.holder("10.0.0.1", "12:59:59") == {"pod:old"}
-    assert world.holder("10.0.0.1", "13:00") == {"pod:new"}
+    assert world.holder("10.0.0.1", "12:59") == {"pod:old"}
+    assert world.holder("10.0.0.1", "13:00:02") == {"pod:new"}
+
+
+def test_while_a_pod_starts_and_nobody_saw_the_last_one_go_both_are_candidates():
+    """A pod is started before it gets its address; the one that was missing later may have had it until then."""
+    old, new = pod("old", "10.0.0.1", "12:00"), pod("new", "10.0.0.1", "13:00", ran="13:00:09")
+    world = World(("12:30", [old]), ("13:30", [new]))
+    assert world.holder("10.0.0.1", "13:00:08") == {"pod:old", "pod:new"}
+    assert world.rows["contested"] == []
 
 
 def test_a_finished_job_releases_its_address():
@@ -182,10 +189,37 @@ def test_a_ready_sandbox_proves_the_address_before_any_container_runs():
 
 
 def test_two_pods_that_both_claim_an_address_are_cut_where_the_later_starts():
-    """A lost node leaves its pods Running in the API."""
+    """A lost node leaves its pods Running in the API; the contradiction is kept and counted."""
     world = World(("13:00", [pod("lost", "10.0.0.1", "12:00"), pod("web", "10.0.0.1", "12:20")]))
     assert world.holder("10.0.0.1", "12:19") == {"pod:lost"}
     assert world.holder("10.0.0.1", "12:20") == {"pod:web"}
+    (cut,) = world.rows["contested"]
+    assert (cut["address"], cut["lost"], cut["kept"]) == ("10.0.0.1", "Pod/shop/lost", "Pod/shop/web")
+    assert (cut["valid_from"], cut["valid_to"]) == (us("12:20"), us("13:00"))
+
+
+def test_a_pod_whose_sandbox_was_made_anew_has_its_address_from_then_only():
+    """A node that restarts gives its pods new addresses, and their startTime stays that of the first ones."""
+    reborn = pod("web", "10.0.0.1", "09:00", ran="12:30:05")
+    status = reborn["status"]["containerStatuses"][0]
+    status["lastState"] = {"terminated": {"startedAt": at("09:00:05"), "finishedAt": at("12:20")}}
+    ready = {"type": "PodReadyToStartContainers", "status": "True", "lastTransitionTime": at("12:30")}
+    reborn["status"]["conditions"] = [ready]
+    before = pod("job-1", "10.0.0.1", "11:00", finished="12:00")
+    world = World(("13:00", [reborn, before]))
+    assert [world.holder("10.0.0.1", t) for t in ("10:00", "11:30", "12:10")] == [set(), {"pod:job-1"}, set()]
+    assert world.holder("10.0.0.1", "12:20") == {"pod:web"}
+    assert world.called("pod:shop/web", "10:00") == {"pod:web"}
+
+
+def test_a_container_that_restarts_alone_keeps_the_pods_address():
+    """The sandbox was ready before that one ended, so it is still the first; ready is noted a little late."""
+    restarted = pod("web", "10.0.0.1", "09:00", ran="12:30:05")
+    status = restarted["status"]["containerStatuses"][0]
+    status["lastState"] = {"terminated": {"startedAt": at("09:00:05"), "finishedAt": at("12:20")}}
+    ready = {"type": "PodReadyToStartContainers", "status": "True", "lastTransitionTime": at("09:00:07")}
+    restarted["status"]["conditions"] = [ready]
+    assert World(("13:00", [restarted])).holder("10.0.0.1", "10:00") == {"pod:web"}
 
 
 def test_a_new_pod_of_the_same_name_ends_the_old_one_everywhere():
@@ -570,7 +604,8 @@ def test_a_pod_that_merely_calls_itself_the_api_server_is_not():
 
 
 def owned(kind: str, name: str, **labels: str) -> dict[str, object]:
-    reference = {"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": "u", "controller": True}
+    version = {"Job": "batch/v1", "Domain": "weblogic.oracle/v8"}.get(kind, "apps/v1")
+    reference = {"apiVersion": version, "kind": kind, "name": name, "uid": "u", "controller": True}
     return pod("web-1", "10.0.0.1", "12:00", labels=labels, metadata={"ownerReferences": [reference]})
 
 
@@ -602,8 +637,25 @@ RS = "web-86c57db685"
         ([owned("Job", "j-1"), owner("Job", "batch/v1", "j-1", ("CronJob", "nightly"))], ("nightly", "CronJob")),
         ([owned("Domain", "hello-domain")], ("hello-domain", "Domain")),
         ([owned("Node", "n1")], ("web-1", "Pod")),
+        (
+            [
+                owned("StatefulSet", "cache-0"), owner("StatefulSet", "apps/v1", "cache-0", ("Coherence", "cache")),
+                owner("Coherence", "coherence.oracle.com/v1", "cache", ("ApplicationConfiguration", "shop")),
+            ],
+            ("shop", "ApplicationConfiguration"),
+        ),
+        (
+            [owned("ReplicaSet", RS, **{"pod-template-hash": "86c57db685"}),
+             owner("Deployment", "apps/v1", "web", ("ContainerizedWorkload", "hello"))],
+            ("hello", "ContainerizedWorkload"),
+        ),
+        (
+            [owned("Domain", "d"), owner("Domain", "weblogic.oracle/v8", "d", ("Ring", "r")),
+             owner("Ring", "example.org/v1", "r", ("Domain", "d"))],
+            ("d", "Domain"),
+        ),
     ],
-)
+)  # fmt: skip
 def test_the_workload_is_the_owner_users_know(items, workload):
     """Deployments, not ReplicaSets; a Job's name proves no CronJob; a static pod's node is no workload."""
     world = World(("13:00", items))

@@ -99,7 +99,7 @@ def test_labels_hold_for_their_own_stream_only():
         (b"plain text", False),
         (b'[{2026-01-02T03:04:05.678Z] "GET / HTTP/1.1" 200\n', False),
         (b'[{"2026-01-02T03:04:05.678Z] "GET / HTTP/1.1" 200\n', False),
-        (b'{\n2026-01-02T03:04:05.678Z\n', False),
+        (b"{\n2026-01-02T03:04:05.678Z\n", False),
         (b'[{"cut', True),
         (b"", False),
         (b"{", False),

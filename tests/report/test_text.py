@@ -20,8 +20,10 @@ def facts(**changed):
         "schema_version": 1, "generated_at": MOMENT, "model": {"names": ["m"], "digest": "0"},
         "window": {"first_seen": None, "last_seen": None, "since": None, "until": None},
         "coverage": {
+            "not_listed": [],
             "sources": [], "window_minutes": 0, "observed_minutes": 0, "snapshots": 1, "records_read": 0, "rejected": 0,
-            "skipped": 0, "damaged_inputs": [], "unresolved_addresses": 0, "blind": ["nothing at all"],
+            "skipped": 0, "damaged_inputs": [], "unresolved_addresses": 0, "contested_addresses": 0,
+            "blind": ["nothing at all"],
         },
         "summary": {
             "flows": 0, "exchanges": 0, "by_verdict": dict.fromkeys(VERDICTS, 0),
@@ -64,8 +66,10 @@ def test_expected_is_never_without_its_split():
     ("coverage", "words"),
     [
         ({"snapshots": 0}, "no snapshot"),
+        ({"not_listed": [{"cluster": "prod", "kind": "Job", "why": "not permitted (403)"}]}, "prod: Job not permitted"),
         ({"damaged_inputs": ["a.pcap"]}, "a.pcap"),
         ({"rejected": 3}, "3 records"),
+        ({"contested_addresses": 2}, "2 spans of an address claimed twice"),
     ],
     ids=str,
 )

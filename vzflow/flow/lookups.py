@@ -23,6 +23,7 @@ def _table(**columns: pa.DataType) -> pa.Schema:
 IDENTITY: dict[str, pa.Schema] = {
     # One row per state of a holder: a pod's life is cut where a PeerAuthentication that speaks of it changes.
     # kind: pod | node | api_server | service | range. in_mesh: has a sidecar, or is an Istio gateway.
+    # masqueraded: leaves the cluster with its node's address (null: nothing says so).
     # known_until: the newest moment a snapshot vouches for this holder (null: it is known to have ended).
     # profile: equal for pods whose probes in party_port, party_capture and party_policy are the same; null if not told.
     "party": _table(
@@ -39,6 +40,7 @@ IDENTITY: dict[str, pa.Schema] = {
         in_mesh=FLAG,
         host_network=FLAG,
         profile=TEXT,
+        masqueraded=FLAG,
     ),
     "party_label": _table(party_id=TEXT, key=TEXT, value=TEXT),
     # Terms that follow from the address rather than from the object: `node` for every holder of a node address,
@@ -46,9 +48,11 @@ IDENTITY: dict[str, pa.Schema] = {
     "party_address_term": _table(party_id=TEXT, term=TEXT),
     # Declared ports; role: container | endpoint | probe | probe_connect (a probe that only connects).
     "party_port": _table(party_id=TEXT, protocol=TEXT, port=PORT, role=TEXT),
-    # Inbound TCP ports the sidecar captures, as disjoint closed ranges; no row for a pod without a sidecar.
-    "party_capture": _table(party_id=TEXT, port_lo=PORT, port_hi=PORT),
-    # PeerAuthentications that select the party. level: 1 workload, 2 namespace, 3 mesh. port null: all ports.
+    # Inbound TCP ports the mesh captures, as disjoint closed ranges; no row for a pod outside of it.
+    # proxy: sidecar | ztunnel (which speaks mutual TLS in its own tunnel only).
+    "party_capture": _table(party_id=TEXT, port_lo=PORT, port_hi=PORT, proxy=TEXT),
+    # PeerAuthentications that select the party. level: 1 workload, 2 namespace, 3 mesh; 0 is a Sidecar whose proxy
+    # speaks TLS of its own on that port. port null: all ports.
     # mode: STRICT | PERMISSIVE | DISABLE (UNSET rows are left out). since: creation, for ties (oldest wins).
     "party_policy": _table(party_id=TEXT, level=COUNT, port=PORT, mode=TEXT, name=TEXT, since=TIME),
     # Clusters whose PeerAuthentications were read, and from when: without a row nothing is known about requirement.
@@ -71,6 +75,9 @@ IDENTITY: dict[str, pa.Schema] = {
     ),
     # Who a record names. key: pod:NS/NAME, prefix:NS/PREFIX, host:NAME.
     "named": _table(cluster=TEXT, key=TEXT, valid_from=TIME, valid_to=TIME, known_until=TIME, set_id=TEXT),
+    # Spans that two pods, or two Services, claim by their own records though one address has one holder: the later
+    # start kept it. lost and kept: KIND/NAMESPACE/NAME.
+    "contested": _table(cluster=TEXT, address=TEXT, valid_from=TIME, valid_to=TIME, lost=TEXT, kept=TEXT),
     "set_member": _table(set_id=TEXT, party_id=TEXT),
     # Configured and well-known address ranges, flattened to disjoint closed ranges of 32-hex-digit keys.
     # kind: pod_range | service_range | node_range | private | loopback | link_local | multicast | named

@@ -36,6 +36,19 @@ class Interval(NamedTuple):
     basis: str | None
 
 
+class Cut(NamedTuple):
+    """
+    What settling took away against the evidence: *lost* is vouched for in [since, until), but *kept* started later.
+
+    Holders are KIND/NAMESPACE/NAME/UID.
+    """
+
+    since: int
+    until: int
+    lost: str
+    kept: str
+
+
 @dataclass(slots=True)
 class Claim:
     """One object's claim on one address, as of `State`; `phases` are the parties it is, over time."""
@@ -56,14 +69,16 @@ class Claim:
                 yield Span(begin, end, None if self.ended else self.sure_until, party, self.weak)
 
 
-def settle(claims: list[Claim]) -> None:
+def settle(claims: list[Claim]) -> list[Cut]:
     """
-    Cut claims of different objects on one address that only one can hold at a time, in place.
+    Cut claims of different objects on one address that only one can hold at a time, in place; return what contradicts.
 
-    A later start ends an earlier claim. A pod is started before it gets its address, so where the earlier one is seen,
-    or known to have run, past that start, it keeps the address that long, and from then until the later one's first
-    proof both are candidates. Where both prove the same moment the later start wins.
+    A later start ends an earlier claim. A pod is started before it gets its address, so where nothing says when the
+    earlier one went, both are candidates until the later one's first proof. Where the earlier one is seen, or known to
+    have run, past that start, it keeps the address that long if the later one's first proof allows; if it does not, the
+    later start wins.
     """
+    cuts: list[Cut] = []
     claims.sort(key=lambda c: (c.since, c.sure_from, c.holder))
     for number, earlier in enumerate(claims):
         for later in claims[number + 1 :]:
@@ -74,11 +89,16 @@ def settle(claims: list[Claim]) -> None:
             proven_first = earlier.sure_until < later.sure_from or (
                 earlier.ended and earlier.sure_until == later.sure_from
             )
-            if later.since < earlier.sure_until and proven_first:
-                later.since = earlier.sure_until
-                earlier.until = min(earlier.until, later.sure_from)
-            else:
+            if later.since < earlier.sure_until and not proven_first:
+                until = min(earlier.sure_until, later.until)
+                cuts.append(Cut(later.since, until, earlier.holder, later.holder))
                 earlier.until = later.since
+            elif earlier.ended and later.since >= earlier.sure_until:
+                earlier.until = later.since  # inside the second of its end
+            else:
+                later.since = max(later.since, min(earlier.sure_until, later.sure_from))
+                earlier.until = min(earlier.until, max(later.since, later.sure_from))
+    return cuts
 
 
 def disjoint(spans: Iterable[Span]) -> list[Interval]:

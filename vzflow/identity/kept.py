@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from ipaddress import ip_network
 from typing import Any
 
 from vzflow.flow.key import canonical_address
@@ -12,6 +13,10 @@ from vzflow.flow.key import canonical_address
 INCLUDE_INBOUND = "traffic.sidecar.istio.io/includeInboundPorts"
 EXCLUDE_INBOUND = "traffic.sidecar.istio.io/excludeInboundPorts"
 INTERCEPTION = "sidecar.istio.io/interceptionMode"
+#: Istio's CNI plugin writes `enabled` when ztunnel takes a pod's traffic; the second leaves its inbound alone.
+REDIRECTION = "ambient.istio.io/redirection"
+BYPASS_INBOUND = "ambient.istio.io/bypass-inbound-capture"
+POD_ANNOTATIONS = (INCLUDE_INBOUND, EXCLUDE_INBOUND, INTERCEPTION, REDIRECTION, BYPASS_INBOUND)
 #: Calico's node annotations that hold an address, some with a /mask (projectcalico/libcalico-go, k8s node backend).
 CALICO_ADDRESSES = tuple(
     f"projectcalico.org/{name}"
@@ -106,6 +111,15 @@ def _address(value: object) -> str | None:
         raise WrongShape(f"holds {written!r}, which is not an IP address") from error
 
 
+def _cidr(value: object) -> str:
+    """Canonical address range."""
+    written = plain_text(value)
+    try:
+        return str(ip_network(written, strict=False))
+    except ValueError as error:
+        raise WrongShape(f"holds {written!r}, which is not an address range") from error
+
+
 _EVERY = "*"
 _LABELS = {_EVERY: plain_text}
 _OWNERS = [{"apiVersion": plain_text, "kind": plain_text, "name": plain_text, "uid": plain_text, "controller": _flag}]
@@ -124,8 +138,11 @@ _CONTAINER = {
 _RAN = {"running": {"startedAt": _time}, "terminated": {"startedAt": _time, "finishedAt": _time}}
 _STATUS = {"name": plain_text, "state": _RAN, "lastState": _RAN}
 
-#: The fields that are kept of each kind, and nothing else: no environment, no commands, no volumes. A kind that is not
-#: here is not kept. `*` stands for every key of a map.
+#: What is kept of whatever may stand between a pod and the owner users know.
+_OWNED = {"metadata": {**_META, "ownerReferences": _OWNERS}}
+
+#: The fields that are kept of each kind, and nothing else: no environment, no commands, no volumes. Of any other kind
+#: only its owners are kept, if it has some. `*` stands for every key of a map.
 KEPT: dict[str, dict[str, Any]] = {
     "Pod": {
         "metadata": {
@@ -133,7 +150,7 @@ KEPT: dict[str, dict[str, Any]] = {
             "deletionTimestamp": _time,
             "generateName": plain_text,
             "labels": _LABELS,
-            "annotations": {INCLUDE_INBOUND: plain_text, EXCLUDE_INBOUND: plain_text, INTERCEPTION: plain_text},
+            "annotations": dict.fromkeys(POD_ANNOTATIONS, plain_text),
             "ownerReferences": _OWNERS,
         },
         "spec": {
@@ -197,8 +214,7 @@ KEPT: dict[str, dict[str, Any]] = {
         ],
     },
     "Namespace": {"metadata": {**_META, "labels": _LABELS}},
-    "ReplicaSet": {"metadata": {**_META, "ownerReferences": _OWNERS}},
-    "Job": {"metadata": {**_META, "ownerReferences": _OWNERS}},
+    **dict.fromkeys(("ReplicaSet", "Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"), _OWNED),
     "PeerAuthentication": {
         "metadata": _META,
         "spec": {
@@ -207,7 +223,36 @@ KEPT: dict[str, dict[str, Any]] = {
             "portLevelMtls": {_EVERY: {"mode": plain_text}},
         },
     },
+    "Sidecar": {
+        "metadata": _META,
+        "spec": {
+            "workloadSelector": {"labels": _LABELS},
+            "ingress": [{"port": {"number": _port}, "tls": {"mode": plain_text}}],
+        },
+    },
+    "IPPool": {"metadata": _META, "spec": {"cidr": _cidr, "natOutgoing": _flag, "disabled": _flag}},
+    "FelixConfiguration": {"metadata": _META, "spec": {"natOutgoingAddress": _address}},
+    "ServiceCIDR": {"metadata": _META, "spec": {"cidrs": [_cidr]}},
 }
+
+#: API groups of the kinds that are not in the core group: Knative has a Service too.
+_GROUPS = {
+    "EndpointSlice": ("discovery.k8s.io",),
+    **dict.fromkeys(("ReplicaSet", "Deployment", "StatefulSet", "DaemonSet"), ("apps",)),
+    **dict.fromkeys(("Job", "CronJob"), ("batch",)),
+    "PeerAuthentication": ("security.istio.io",),
+    "Sidecar": ("networking.istio.io",),
+    **dict.fromkeys(("IPPool", "FelixConfiguration"), ("crd.projectcalico.org", "projectcalico.org")),
+    "ServiceCIDR": ("networking.k8s.io",),
+}
+
+
+def qualified(kind: str, api_version: str | None) -> str:
+    """Return *kind*, with its API group where a kind of KEPT in another group has the same name."""
+    group = (api_version or "").rpartition("/")[0]
+    if kind in KEPT and api_version and group not in _GROUPS.get(kind, ("",)):
+        return f"{kind}.{group}"
+    return kind
 
 
 def _cut(shape: Any, value: Any, at: str = "") -> Any:  # noqa: ANN401  (JSON has no narrower type)
@@ -238,9 +283,9 @@ def _cut_map(shape: dict[str, Any], value: Any, at: str) -> dict[str, Any] | Non
 
 def kept(kind: str, item: dict[str, Any]) -> dict[str, Any]:
     """
-    Return *item* cut down to what KEPT names for *kind*, addresses canonical.
+    Return *item* cut down to what is kept of *kind*, addresses canonical.
 
     Raises:
         WrongShape: A field holds what Kubernetes never writes there; the message begins with the field's path.
     """
-    return _cut(KEPT[kind], item) or {}
+    return _cut(KEPT.get(kind, _OWNED), item) or {}

@@ -8,6 +8,7 @@ where they do not, the older state may have held until the newer snapshot, and b
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ import pyarrow.compute as pc
 
 from vzflow.flow.lookups import FOREVER
 from vzflow.identity.kept import microseconds
-from vzflow.identity.snapshot import ALL_NAMESPACES, SNAPSHOT
+from vzflow.identity.snapshot import ALL_NAMESPACES, GONE, SNAPSHOT
 
 #: Kubernetes cuts its times to whole seconds: what finished "at 12:00:05" finished before 12:00:06.
 WHOLE_SECOND = 1_000_000
@@ -54,10 +55,12 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """One object in one snapshot, which was taken no earlier than `at`."""
+    """One object as told no earlier than `at`, and known to have stayed so until `through`; `gone`: deleted then."""
 
     at: int
     object: Mapping[str, Any]
+    through: int
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +74,35 @@ _Name = tuple[str, str, str | None, str]  # cluster, kind, namespace, name
 
 
 class _Listings:
-    """When which kind was listed, and in which namespaces."""
+    """When which kind was listed, and in which namespaces; and while it was watched without a gap."""
 
     def __init__(self) -> None:
         self._of: dict[tuple[str, str], list[tuple[int, frozenset[str]]]] = defaultdict(list)
+        self._watched: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
 
-    def add(self, cluster: str, at: int, listed: Mapping[str, list[str]]) -> None:
-        for kind, namespaces in listed.items():
-            self._of[cluster, kind].append((at, frozenset(namespaces)))
+    def add(self, cluster: str, at: int | None, content: Mapping[str, Any]) -> None:
+        if at is not None:
+            for kind, namespaces in content["listed"].items():
+                self._of[cluster, kind].append((at, frozenset(namespaces)))
+        for kind, spans in content.get("watched", {}).items():
+            self._watched[cluster, kind] += [(since, until) for since, until in spans]
+
+    def join(self) -> None:
+        """Make one span of those that touch: a recording goes on over several files."""
+        for key, spans in self._watched.items():
+            joined: list[tuple[int, int]] = []
+            for since, until in sorted(spans):
+                if joined and since <= joined[-1][1]:
+                    joined[-1] = (joined[-1][0], max(until, joined[-1][1]))
+                else:
+                    joined.append((since, until))
+            self._watched[key] = joined
+
+    def watched_until(self, at: int, cluster: str, kind: str) -> int:
+        """Return until when every change of *kind* after *at* was told; *at* where it was not watched then."""
+        spans = self._watched.get((cluster, kind), [])
+        place = bisect_right(spans, (at, FOREVER)) - 1
+        return max(at, spans[place][1]) if place >= 0 else at
 
     def next_after(self, at: int, cluster: str, kind: str, namespace: str | None) -> int:
         """Return when an object of this kind and namespace would next have been listed; FOREVER if never."""
@@ -98,13 +122,16 @@ def states(objects: pa.Table) -> list[State]:
     named: dict[_Name, dict[str, list[_Seen]]] = defaultdict(lambda: defaultdict(list))
     for row, content in _rows(objects):
         if row["kind"] == SNAPSHOT:
-            if row["seen_until"] is not None:
-                listings.add(row["cluster"], row["seen_until"], content["listed"])
+            listings.add(row["cluster"], row["seen_until"], content)
             continue
+        gone = content.pop(GONE, False)
         at = _latest(row["seen_until"], _begin(content))
         if at is not None:
             identity = row["uid"] or content.get("metadata", {}).get("creationTimestamp", "")
-            named[row["cluster"], row["kind"], row["namespace"], row["name"]][identity].append(_Seen(at, content))
+            named[row["cluster"], row["kind"], row["namespace"], row["name"]][identity].append(
+                _Seen(at, content, at, gone)
+            )
+    listings.join()
     return [
         state
         for name in sorted(named, key=lambda n: (n[0], n[1], n[2] or "", n[3]))
@@ -148,17 +175,34 @@ def _created(seen: list[_Seen]) -> int:
 
 def _of_name(name: _Name, by_identity: dict[str, list[_Seen]], listings: _Listings) -> Iterator[State]:
     """Yield the states of all objects that ever had *name*, each ended at the latest by the creation of the next."""
-    lives = [(identity, sorted(seen, key=lambda s: s.at)) for identity, seen in by_identity.items()]
+    cluster, kind, *_ = name
+    told = ((identity, _told(seen, cluster, kind, listings)) for identity, seen in by_identity.items())
+    lives = [(identity, seen) for identity, seen in told if seen]
     lives.sort(key=lambda life: (_created(life[1]), life[0]))
     for number, (identity, seen) in enumerate(lives):
         successor = _created(lives[number + 1][1]) if number + 1 < len(lives) else FOREVER
         yield from _of_object(name, identity, seen, listings, successor)
 
 
+def _told(seen: list[_Seen], cluster: str, kind: str, listings: _Listings) -> list[_Seen]:
+    """Return what was told of one object in order, up to its deletion, each with how long it stayed so for certain."""
+    found: list[_Seen] = []
+    ordered = sorted(seen, key=lambda s: (s.at, s.gone))
+    for one, following in zip(ordered, [*ordered[1:], None], strict=True):
+        last = listings.watched_until(one.at, cluster, kind)
+        through = last if following is None else min(last, following.at)
+        content = one.object or (found[-1].object if found else None)  # a deletion may name its object only
+        if content is not None:
+            found.append(_Seen(one.at, content, one.at if one.gone else through, one.gone))
+        if one.gone:
+            break
+    return found
+
+
 def _of_object(name: _Name, identity: str, seen: list[_Seen], listings: _Listings, successor: int) -> Iterator[State]:
     cluster, kind, namespace, _ = name
     begin = next((b for s in reversed(seen) if (b := _begin(s.object)) is not None), seen[0].at)
-    missing = listings.next_after(seen[-1].at, cluster, kind, namespace)
+    missing = listings.next_after(seen[-1].through, cluster, kind, namespace)
     end = _end(kind, begin, seen)
     until = min(end.until, successor, missing)
     sure_until = min(end.sure_until, until)
@@ -169,9 +213,9 @@ def _of_object(name: _Name, identity: str, seen: list[_Seen], listings: _Listing
             *name,
             identity,
             group[-1].object,
-            since=begin if first else groups[number - 1][-1].at,
+            since=begin if first else groups[number - 1][-1].through,
             sure_from=_sure_from(kind, begin, group) if first else group[0].at,
-            sure_until=sure_until if last else min(group[-1].at, sure_until),
+            sure_until=sure_until if last else min(group[-1].through, sure_until),
             until=until if last else min(groups[number + 1][0].at, until),
             ended=last and end.ended,
         )
@@ -202,19 +246,19 @@ def _fingerprint(kind: str, content: Mapping[str, Any]) -> str:
 def _end(kind: str, begin: int, seen: list[_Seen]) -> _End:
     """Return what the observations themselves say of the end."""
     newest = seen[-1]
-    if kind != "Pod":
-        return _End(newest.at, FOREVER)
-    running = [s.at for s in seen if not _finished(s.object)]
-    if _finished(newest.object):
+    if kind == "Pod" and _finished(newest.object):
+        running = [s.through for s in seen if not _finished(s.object)]
         finished = _last_container_finished(newest.object)
         if finished is not None:
             return _End(max(begin, finished), max(begin, finished) + WHOLE_SECOND, ended=True)
         # An evicted pod: it is over, and nothing says since when.
-        first_over = next(s.at for s in seen if s.at > max(running, default=begin - 1))
+        first_over = next(s.at for s in seen if s.at >= max(running, default=begin - 1) and _finished(s.object))
         return _End(max(running, default=begin), first_over)
-    deletion = newest.object.get("metadata", {}).get("deletionTimestamp")
+    if newest.gone:
+        return _End(newest.at, newest.at, ended=True)
+    deletion = newest.object.get("metadata", {}).get("deletionTimestamp") if kind == "Pod" else None
     # A deletion time is when the grace period runs out: until then it may live, after it nobody knows.
-    return _End(newest.at, FOREVER if deletion is None else max(newest.at, microseconds(deletion)))
+    return _End(newest.through, FOREVER if deletion is None else max(newest.through, microseconds(deletion)))
 
 
 def _finished(pod: Mapping[str, Any]) -> bool:
@@ -239,6 +283,32 @@ def _last_container_finished(pod: Mapping[str, Any]) -> int | None:
     return max(_container_times(pod, "finishedAt"), default=None)
 
 
+def _sandbox_ready(pod: Mapping[str, Any]) -> int | None:
+    return max(
+        (
+            microseconds(c["lastTransitionTime"])
+            for c in pod.get("status", {}).get("conditions", ())
+            if (c.get("type"), c.get("status")) == ("PodReadyToStartContainers", "True") and "lastTransitionTime" in c
+        ),
+        default=None,
+    )
+
+
+def sandbox_made_anew(pod: Mapping[str, Any]) -> int | None:
+    """
+    Return since when at the earliest a pod has the sandbox, and with it the address, that it has; null for its first.
+
+    After a node restarted, a pod keeps its startTime and gets another address: then every container of it ended before
+    the sandbox was ready. (Ready is noted a little late: after a container of the first sandbox began, too.)
+    """
+    ready = _sandbox_ready(pod)
+    last = [c.get("lastState", {}).get("terminated", {}) for c in pod.get("status", {}).get("containerStatuses", ())]
+    ended = [microseconds(run["finishedAt"]) for run in last if "finishedAt" in run]
+    if ready is None or not ended or len(ended) < len(last) or max(ended) > ready:
+        return None
+    return max(ended)
+
+
 def _sure_from(kind: str, begin: int, first_seen: list[_Seen]) -> int:
     """
     Return from when an object was for certain what it was first seen as.
@@ -249,9 +319,6 @@ def _sure_from(kind: str, begin: int, first_seen: list[_Seen]) -> int:
     if kind != "Pod":
         return begin
     pod = first_seen[-1].object
-    sandbox = [
-        microseconds(c["lastTransitionTime"])
-        for c in pod.get("status", {}).get("conditions", ())
-        if (c.get("type"), c.get("status")) == ("PodReadyToStartContainers", "True") and "lastTransitionTime" in c
-    ]
-    return max(begin, min((first_seen[0].at, *sandbox, *_container_times(pod, "startedAt"))))
+    ready, anew = _sandbox_ready(pod), sandbox_made_anew(pod)
+    started = [t for t in _container_times(pod, "startedAt") if t >= (anew or begin)]
+    return max(begin, min((first_seen[0].at, *([] if ready is None else [ready]), *started)))

@@ -10,7 +10,7 @@ from typing import Any
 
 from blake3 import blake3
 
-from vzflow.identity.kept import EXCLUDE_INBOUND, INCLUDE_INBOUND, INTERCEPTION
+from vzflow.identity.kept import BYPASS_INBOUND, EXCLUDE_INBOUND, INCLUDE_INBOUND, INTERCEPTION, qualified
 from vzflow.identity.lives import State
 
 PROXY = "istio-proxy"
@@ -19,8 +19,13 @@ REDIRECTS = frozenset({"istio-init", "istio-validation"})
 #: What every sidecar leaves alone: Envoy's metrics, readiness and the agent's status port (Istio's injection template).
 NEVER_CAPTURED = frozenset({15020, 15021, 15090})
 LAST_PORT = 65_535
+SIDECAR, ZTUNNEL = "sidecar", "ztunnel"
+
+#: HBONE: where ztunnel itself listens for other pods.
+HBONE = 15008
 
 Ports = frozenset[tuple[str, int, str]]  # protocol, port, role
+Captured = tuple[int, int, str]  # from, to, by: sidecar | ztunnel
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,8 @@ class Party:
     in_mesh: bool | None = None
     host_network: bool | None = None
     ports: Ports = frozenset()
-    capture: tuple[tuple[int, int], ...] = ()
+    capture: tuple[Captured, ...] = ()
+    masqueraded: bool | None = None
     policies: tuple[Policy, ...] = ()
 
     @cached_property
@@ -70,29 +76,36 @@ def profile_of(ports: Ports, capture: tuple[tuple[int, int], ...], policies: tup
 
 
 class Owners:
-    """Who owns the ReplicaSets and Jobs that stand between a pod and the owner users know."""
+    """Who owns what stands between a pod and the owner users know: ReplicaSets, Jobs, and kinds nobody here knows."""
 
     def __init__(self, states: Iterable[State]) -> None:
         self._of: dict[tuple[str, str, str | None, str], Mapping[str, Any] | None] = {}
         for state in states:
-            if state.kind in ("ReplicaSet", "Job"):
-                self._of[state.cluster, state.kind, state.namespace, state.name] = _controller(state.object)
+            owner = _controller(state.object)
+            if owner is not None or state.kind == "ReplicaSet":
+                self._of[state.cluster, state.kind, state.namespace, state.name] = owner
 
     def workload(self, pod: State) -> tuple[str, str]:
         """
-        Return (name, kind) of the owner users know: Deployment, StatefulSet, CronJob, a custom kind; else the pod.
+        Return (name, kind) of the topmost owner that is told of: Deployment, CronJob, a custom kind; else the pod.
 
         A ReplicaSet that is in no snapshot is taken apart by the pod's template hash; a Job's name proves no CronJob.
         """
         owner = _controller(pod.object)
         if owner is None:
             return pod.name, "Pod"
-        key = (pod.cluster, owner["kind"], pod.namespace, owner["name"])
-        if key in self._of:
-            owner = self._of[key] or owner
-        elif owner["kind"] == "ReplicaSet":
-            return _without_hash(owner["name"], pod.object["metadata"].get("labels", {}))
+        if owner["kind"] == "ReplicaSet" and self._key(pod, owner) not in self._of:
+            owner = _without_hash(owner["name"], pod.object["metadata"].get("labels", {}))
+        passed = set()
+        while (above := self._of.get(key := self._key(pod, owner))) is not None and key not in passed:
+            passed.add(key)
+            owner = above
         return owner["name"], owner["kind"]
+
+    def _key(self, pod: State, owner: Mapping[str, Any]) -> tuple[str, str, str | None, str]:
+        kind = qualified(owner["kind"], owner.get("apiVersion"))
+        inside = (pod.cluster, kind, pod.namespace, owner["name"])
+        return inside if inside in self._of else (pod.cluster, kind, None, owner["name"])
 
 
 def _controller(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -102,17 +115,27 @@ def _controller(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return next((o for o in controllers if o["kind"] != "Node"), None)
 
 
-def _without_hash(name: str, labels: Mapping[str, str]) -> tuple[str, str]:
+def _without_hash(name: str, labels: Mapping[str, str]) -> Mapping[str, str]:
     for label, kind in (("pod-template-hash", "Deployment"), ("rollouts-pod-template-hash", "Rollout")):
         if label in labels and name.endswith(f"-{labels[label]}"):
-            return name.removesuffix(f"-{labels[label]}"), kind
-    return name, "ReplicaSet"
+            return {"kind": kind, "name": name.removesuffix(f"-{labels[label]}")}
+    return {"kind": "ReplicaSet", "name": name}
 
 
-def of_pod(pod: State, owners: Owners, policies: tuple[Policy, ...]) -> Party:
-    """Return the party of a pod's state while *policies* are those that select it."""
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What other objects say of a pod for a while. masqueraded is null where nothing says whether it is."""
+
+    policies: tuple[Policy, ...] = ()
+    ambient: bool = False
+    masqueraded: bool | None = None
+
+
+def of_pod(pod: State, owners: Owners, around: Surroundings) -> Party:
+    """Return the party of a pod's state while its surroundings are these."""
     spec = pod.object.get("spec", {})
     workload, workload_kind = owners.workload(pod)
+    ambient = around.ambient and not in_mesh(pod.object) and not is_host_network(pod)
     return Party(
         pod.cluster,
         "pod",
@@ -124,11 +147,12 @@ def of_pod(pod: State, owners: Owners, policies: tuple[Policy, ...]) -> Party:
         spec.get("serviceAccountName"),
         tuple(sorted(labels_of(pod).items())),
         spec.get("nodeName"),
-        in_mesh(pod.object),
+        in_mesh(pod.object) or ambient,
         is_host_network(pod),
         declared_ports(pod.object),
-        captured(pod.object),
-        policies,
+        _taken_by_ztunnel(pod.object) if ambient else captured(pod.object),
+        around.masqueraded,
+        around.policies,
     )
 
 
@@ -162,7 +186,7 @@ def _is_gateway(pod: Mapping[str, Any]) -> bool:
     return labelled and not redirected
 
 
-def captured(pod: Mapping[str, Any]) -> tuple[tuple[int, int], ...]:
+def captured(pod: Mapping[str, Any]) -> tuple[Captured, ...]:
     """
     Return the inbound TCP ports that the pod's sidecar captures, as disjoint closed ranges in order.
 
@@ -175,13 +199,22 @@ def captured(pod: Mapping[str, Any]) -> tuple[tuple[int, int], ...]:
         return ()
     included = annotations.get(INCLUDE_INBOUND, "*").strip()
     if included != "*":
-        return tuple((port, port) for port in sorted(_port_list(included) - NEVER_CAPTURED))
+        return tuple((port, port, SIDECAR) for port in sorted(_port_list(included) - NEVER_CAPTURED))
+    return _all_but(_port_list(annotations.get(EXCLUDE_INBOUND, "")) | NEVER_CAPTURED, SIDECAR)
+
+
+def _taken_by_ztunnel(pod: Mapping[str, Any]) -> tuple[Captured, ...]:
+    bypassed = pod.get("metadata", {}).get("annotations", {}).get(BYPASS_INBOUND) == "true"
+    return () if bypassed else _all_but({HBONE}, ZTUNNEL)
+
+
+def _all_but(ports: set[int] | frozenset[int], by: str) -> tuple[Captured, ...]:
     ranges, begin = [], 1
-    for port in sorted(_port_list(annotations.get(EXCLUDE_INBOUND, "")) | NEVER_CAPTURED):
+    for port in sorted(ports):
         if begin < port:
-            ranges.append((begin, port - 1))
+            ranges.append((begin, port - 1, by))
         begin = port + 1
-    return (*ranges, (begin, LAST_PORT)) if begin <= LAST_PORT else tuple(ranges)
+    return (*ranges, (begin, LAST_PORT, by)) if begin <= LAST_PORT else tuple(ranges)
 
 
 def _port_list(text: str) -> set[int]:

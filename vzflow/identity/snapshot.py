@@ -12,8 +12,9 @@ import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -21,12 +22,15 @@ from blake3 import blake3
 
 from vzflow.flow.errors import Place, UnreadableInput, UsageProblem
 from vzflow.flow.schema import TEXT, TIME
-from vzflow.identity.kept import KEPT, WrongShape, kept, microseconds, plain_text, timestamp
+from vzflow.identity.events import Event, events_in, is_event
+from vzflow.identity.kept import KEPT, WrongShape, kept, microseconds, plain_text, qualified, timestamp
 
 #: One row per object as seen in one snapshot, and one row of kind `Snapshot` that says which kinds were listed
-#: (`{"listed": {"Pod": ["*"], "Service": ["default"]}}`: namespaces, `*` for all). The digest is of the cluster's
-#: name and the uncompressed text: the same snapshot under another name, or gzipped, is the same; of another cluster,
-#: it is another.
+#: (`{"listed": {"Pod": ["*"], "Service": ["default"]}}`: namespaces, `*` for all) and, where that is known, which could
+#: not be and why (`"not_listed": {"Job": "not permitted"}`). A file with events has such a row for each list in it and
+#: one with the spans in which no change of a kind was missed (`"watched": {"Pod": [[from, to]]}`, microseconds); the
+#: row of an object that was deleted has `"gone": true` in it. The digest is of the cluster's name and the uncompressed
+#: text: the same snapshot under another name, or gzipped, is the same; of another cluster, it is another.
 OBJECT_SCHEMA = pa.schema(
     [
         pa.field("snapshot", TEXT, nullable=False),  # blake3 of cluster and content, hex
@@ -45,9 +49,15 @@ OBJECT_SCHEMA = pa.schema(
 #: Kind of the row that describes the snapshot itself.
 SNAPSHOT = "Snapshot"
 ALL_NAMESPACES = "*"
+#: Key in a row's `object`: it is the last that was heard of it.
+GONE = "gone"
 
+# What `vzflow snapshot` and `vzflow watch` write above a List, each as text.
 TAKEN_AT = "vzflow.io/taken-at"
-LISTED = "vzflow.io/listed"
+CLUSTER = "vzflow.io/cluster"  # its name; absent where none was given
+LISTED = "vzflow.io/listed"  # Pod,Service: kinds listed in all namespaces
+NOT_LISTED = "vzflow.io/not-listed"  # {"Job": "not permitted ..."}: kinds that could not be, and why
+RESOURCE_VERSIONS = "vzflow.io/resource-versions"  # {"Pod": "42"}: the moment each list is of
 
 #: Keys whose values were in the past when the object was written. deletionTimestamp is not: it lies ahead.
 _PAST = frozenset(
@@ -69,14 +79,7 @@ _PAST = frozenset(
 _DO = "Give a list as `kubectl get pods,svc,endpointslices,nodes,namespaces,peerauthentications -A -o json` writes it."
 
 
-#: API group of each kept kind: Knative has a Service too.
-_GROUP = {
-    "EndpointSlice": "discovery.k8s.io",
-    "ReplicaSet": "apps",
-    "Job": "batch",
-    "PeerAuthentication": "security.istio.io",
-}
-_CLUSTER_WIDE = frozenset({"Node", "Namespace"})
+_CLUSTER_WIDE = frozenset({"Node", "Namespace", "IPPool", "FelixConfiguration", "ServiceCIDR"})
 #: Kinds that may hold secrets: never read, kept, written or named.
 _SECRET = frozenset({"Secret", "SecretList"})
 
@@ -89,15 +92,19 @@ class _Document:
     content: dict[str, Any]
     items: tuple[dict[str, Any], ...]
     taken_at: int | None
+    cluster: str | None
+    events: tuple[Event, ...] | None = None  # of a watch or an audit log
 
 
 def load(paths: Iterable[str | Path], cluster: str) -> pa.Table:
     """
     Read snapshot files of one cluster into a table of OBJECT_SCHEMA.
 
-    A file is a List, a single object, or several of these one after another; plain or gzip, told apart by content. The
-    plain documents of one file are one snapshot; a document written by `vzflow snapshot` is one by itself. A snapshot
-    that occurs twice among *paths* is read once. Kinds vzflow has no use for are passed over, Secrets above all.
+    A file is a List, a single object, an event of a watch or of an audit log, or several of these one after another;
+    plain or gzip, told apart by content. The plain documents of one file are one snapshot, and so is a file with events
+    and all that is in it; a document written by `vzflow snapshot` is one by itself. A snapshot
+    that occurs twice among *paths* is read once. Objects vzflow has no use for are passed over, Secrets above all. A
+    snapshot that names its cluster is of that one, not of *cluster*.
 
     Raises:
         UnreadableInput: A file cannot be opened, is not JSON, or is not what Kubernetes writes; the line is named
@@ -107,14 +114,19 @@ def load(paths: Iterable[str | Path], cluster: str) -> pa.Table:
     known: set[str] = set()
     for path in map(str, paths):
         for documents in _snapshots(_documents(path)):
-            digest = blake3("\0".join((cluster, *(d.text for d in documents))).encode()).hexdigest()
+            its = next((d.cluster for d in documents if d.cluster), cluster)
+            digest = blake3("\0".join((its, *(d.text for d in documents))).encode()).hexdigest()
             if digest not in known:
                 known.add(digest)
-                rows += _rows(documents, digest, path, cluster)
+                recorded = any(d.events is not None for d in documents)
+                rows += (_recording if recorded else _rows)(documents, digest, path, its)
     return pa.Table.from_pylist(rows, schema=OBJECT_SCHEMA)
 
 
 def _snapshots(documents: list[_Document]) -> Iterator[list[_Document]]:
+    if any(d.events is not None for d in documents):
+        yield documents
+        return
     plain = [d for d in documents if d.taken_at is None]
     if plain:
         yield plain
@@ -123,27 +135,74 @@ def _snapshots(documents: list[_Document]) -> Iterator[list[_Document]]:
 
 def _rows(documents: list[_Document], digest: str, path: str, cluster: str) -> Iterator[dict[str, Any]]:
     taken_at = documents[0].taken_at
-    common = {
+    seen_until = taken_at if taken_at is not None else _newest(item for d in documents for item in d.items)
+    common = _of_snapshot(digest, path, cluster, taken_at, seen_until)
+    said = {"listed": _listed(documents)} | ({"not_listed": left} if (left := _not_listed(documents[0])) else {})
+    yield common | {"kind": SNAPSHOT, "name": _printable(path), "object": _compact(said)}
+    for item in (item for d in documents for item in d.items if item["kind"] in KEPT or _has_owner(item)):
+        yield common | _row(item, path)
+
+
+def _recording(documents: list[_Document], digest: str, path: str, cluster: str) -> Iterator[dict[str, Any]]:
+    """
+    Yield the rows of a file with events, in its order, and last the spans in which kinds were watched without a gap.
+
+    An event without a time happened no earlier than the newest time that any object before it mentions.
+    """
+    spans: dict[str, list[list[int]]] = {}
+    newest: int | None = None
+    for document in documents:
+        if document.events is None:
+            yield from _rows([document], digest, path, cluster)
+            if (at := document.taken_at) is not None:
+                for kind in _listed_in(document):
+                    spans.setdefault(kind, []).append([at, at])
+        for event in document.events or ():
+            if event.watched and event.at is not None:
+                _go_on(spans.setdefault(event.kind, []), event.at)
+            if event.item is None:
+                continue
+            inside = _newest([event.item]) if event.at is None else event.at
+            newest = max((t for t in (newest, inside) if t is not None), default=None)
+            if event.item["kind"] in KEPT or _has_owner(event.item):
+                seen = newest if event.at is None and event.gone else inside
+                yield _of_snapshot(digest, path, cluster, None, seen) | _row(event.item, path, gone=event.gone)
+    said = {"listed": {}, "watched": spans}
+    about = {"kind": SNAPSHOT, "name": _printable(path), "object": _compact(said)}
+    yield _of_snapshot(digest, path, cluster, None, newest) | about
+
+
+def _go_on(spans: list[list[int]], at: int) -> None:
+    if spans:
+        spans[-1][1] = max(spans[-1][1], at)
+    else:
+        spans.append([at, at])
+
+
+def _of_snapshot(digest: str, path: str, cluster: str, taken_at: int | None, seen_until: int | None) -> dict[str, Any]:
+    return {
         "snapshot": digest,
         "snapshot_name": _printable(path),
         "taken_at": taken_at,
-        "seen_until": taken_at if taken_at is not None else _newest(item for d in documents for item in d.items),
+        "seen_until": seen_until,
         "cluster": cluster,
     }
-    listed = _listed(documents)
-    yield common | {"kind": SNAPSHOT, "name": _printable(path), "object": _compact({"listed": listed})}
-    for item in (item for d in documents for item in d.items if item["kind"] in KEPT):
-        yield common | _row(item, path)
+
+
+def _has_owner(item: Mapping[str, Any]) -> bool:
+    """Custom kinds stand between a pod and the owner users know, whatever they are called."""
+    owners = item["metadata"].get("ownerReferences")
+    return isinstance(owners, list) and any(isinstance(o, dict) and o.get("controller") is True for o in owners)
 
 
 def _printable(path: str) -> str:
     return os.fsencode(path).decode("utf-8", "replace")  # a file name need not be UTF-8
 
 
-def _row(item: dict[str, Any], path: str) -> dict[str, Any]:
+def _row(item: dict[str, Any], path: str, *, gone: bool = False) -> dict[str, Any]:
     kind, metadata = item["kind"], item["metadata"]
     try:
-        content = kept(kind, item)
+        content = kept(kind, item) | ({GONE: True} if gone else {})
         uid = metadata.get("uid")
         return {
             "kind": kind,
@@ -186,6 +245,15 @@ def _listed_in(document: _Document) -> dict[str, set[str]]:
     inside = {ALL_NAMESPACES} if len(spanned) > 1 else spanned
     kinds = {item["kind"] for item in document.items} & KEPT.keys()
     return {kind: {ALL_NAMESPACES} if kind in _CLUSTER_WIDE else inside for kind in kinds}
+
+
+def _not_listed(document: _Document) -> dict[str, str]:
+    """Return kind -> why it could not be listed, as `vzflow snapshot` wrote it."""
+    try:
+        said = json.loads(_annotations(document.content).get(NOT_LISTED, "{}"))
+    except (TypeError, ValueError):
+        return {}
+    return {str(kind): str(why) for kind, why in said.items()} if isinstance(said, dict) else {}
 
 
 def _namespace(item: Mapping[str, Any]) -> str | None:
@@ -267,14 +335,19 @@ def _decoded(path: str) -> str:
 
 
 def _document(text: str, content: object) -> _Document:
+    if isinstance(content, dict) and is_event(content):
+        told = (e for e in events_in(content) if e.item is None or not is_secret(e.item))
+        events = tuple(replace(e, item=e.item and _checked(e.item, "the object of an event")) for e in told)
+        return _Document(text, content, (), None, next((e.cluster for e in events if e.cluster), None), events)
     if not isinstance(content, dict) or not isinstance(content.get("kind"), str):
         raise WrongShape("not a Kubernetes object or list: it has no kind")
-    taken_at = _annotations(content).get(TAKEN_AT)
+    taken_at, cluster = (_annotations(content).get(name) for name in (TAKEN_AT, CLUSTER))
     try:
         moment = None if taken_at is None else microseconds(plain_text(taken_at))
     except ValueError as error:
         raise WrongShape(f"annotation {TAKEN_AT} is not a time") from error
-    return _Document(text, content, tuple(_items(content)), moment)
+    its = plain_text(cluster) if moment is not None and cluster is not None else None
+    return _Document(text, content, tuple(_items(content)), moment, its)
 
 
 def _items(content: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -311,10 +384,8 @@ def _checked(item: dict[str, Any], at: str) -> dict[str, Any]:
     except WrongShape as error:
         raise WrongShape(f"{at} ({kind}): a name {error}") from error
     version = item.get("apiVersion")
-    group = str(version or "").rpartition("/")[0]
-    if kind in KEPT and version and group != _GROUP.get(kind, ""):
-        return item | {"kind": f"{kind}.{group}"}  # another API's kind of the same name
-    return item
+    its = qualified(kind, version if isinstance(version, str) else None)
+    return item if its == kind else item | {"kind": its}  # another API's kind of the same name
 
 
 #: What `save` leaves out of containers: where passwords are written down.
@@ -322,7 +393,42 @@ _WITHHELD = frozenset({"env", "envFrom", "command", "args", "lifecycle", "exec",
 _CONTAINERS = ("containers", "initContainers", "ephemeralContainers")
 
 
-def save(objects: Iterable[Mapping[str, Any]], path: str | Path, taken_at: int, listed: Iterable[str]) -> None:
+_NONE: Mapping[str, str] = MappingProxyType({})
+
+
+def heading(
+    taken_at: int,
+    listed: Iterable[str],
+    cluster: str | None = None,
+    resource_versions: Mapping[str, str] = _NONE,
+    not_listed: Mapping[str, str] = _NONE,
+) -> dict[str, Any]:
+    """
+    Return the List, without its items, that stands above what was read of a cluster.
+
+    Args:
+        taken_at: Microseconds since 1970 UTC.
+        listed: Kinds that were listed in all namespaces, also those without an object.
+        cluster: Its name; null for the one that is named when the file is read.
+        resource_versions: Of each list: the moment it is of.
+        not_listed: Kinds that could not be listed, and why.
+    """
+    annotations = {TAKEN_AT: timestamp(taken_at), LISTED: ",".join(sorted(set(listed)))}
+    annotations |= {} if cluster is None else {CLUSTER: cluster}
+    maps = {RESOURCE_VERSIONS: resource_versions, NOT_LISTED: not_listed}
+    annotations |= {name: _compact(dict(content)) for name, content in maps.items() if any(content.values())}
+    return {"apiVersion": "v1", "kind": "List", "metadata": {"annotations": annotations}}
+
+
+def save(
+    objects: Iterable[Mapping[str, Any]],
+    path: str | Path,
+    taken_at: int,
+    listed: Iterable[str],
+    cluster: str | None = None,
+    resource_versions: Mapping[str, str] = _NONE,
+    not_listed: Mapping[str, str] = _NONE,
+) -> None:
     """
     Write raw *objects* (dicts as the API gives them, each with kind and apiVersion) as a List that `load` reads.
 
@@ -332,20 +438,18 @@ def save(objects: Iterable[Mapping[str, Any]], path: str | Path, taken_at: int, 
     Args:
         objects: In any order; written in that order.
         path: Replaced when it exists.
-        taken_at: Microseconds since 1970 UTC.
-        listed: Kinds that were listed in all namespaces, also those without an object.
+        taken_at: As `heading` takes it.
+        listed: The same.
+        cluster: The same.
+        resource_versions: The same.
+        not_listed: The same.
 
     Raises:
         UsageProblem: The path cannot be written.
     """
+    above = heading(taken_at, listed, cluster, resource_versions, not_listed)
     target = Path(path)
-    content = {
-        "apiVersion": "v1",
-        "kind": "List",
-        "metadata": {"annotations": {TAKEN_AT: timestamp(taken_at), LISTED: ",".join(sorted(set(listed)))}},
-        "items": [_withheld(o) for o in objects if o.get("kind") not in _SECRET],
-    }
-    data = json.dumps(content, indent=1).encode() + b"\n"
+    data = json.dumps(above | {"items": [withheld(o) for o in objects if not is_secret(o)]}, indent=1).encode() + b"\n"
     if target.suffix == ".gz":
         data = gzip.compress(data, mtime=0)
     draft = target.with_name(f".{target.name}.{os.getpid()}")
@@ -358,7 +462,13 @@ def save(objects: Iterable[Mapping[str, Any]], path: str | Path, taken_at: int, 
         raise UsageProblem(what, at=Place(str(path)), do="Choose another path.") from error
 
 
-def _withheld(item: Mapping[str, Any]) -> dict[str, Any]:
+def is_secret(item: Mapping[str, Any]) -> bool:
+    """Tell whether an object may hold secrets, and is never written."""
+    return item.get("kind") in _SECRET
+
+
+def withheld(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *item* as it is written: without what it need not tell, and where passwords are written down."""
     metadata = dict(item.get("metadata") or {})
     metadata.pop("managedFields", None)
     annotations = dict(metadata.get("annotations") or {})

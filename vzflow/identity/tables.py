@@ -18,7 +18,10 @@ from vzflow.identity.party import Party, profile_of
 from vzflow.identity.timeline import Timeline, timeline
 
 #: Ranges that mean the same everywhere. Sources: RFC 1122 (0.0.0.0, 127/8), 4291 (::, ::1, fe80::/10, ff00::/8),
-#: 3927 (169.254/16), 5771 (224/4), 919 (255.255.255.255), 1918 and 6598 (private, carrier NAT), 4193 (fc00::/7).
+#: 3927 (169.254/16), 5771 (224/4), 919 (255.255.255.255), 1918 and 6598 (private, carrier NAT), 4193 (fc00::/7);
+#: IANA's special-purpose registries for what is not globally reachable, and used inside: this network, benchmarking
+#: (198.18/15), protocol assignments (192.0.0/24), class E (240/4, which clouds give to pods), discard (100::/64) and
+#: the deprecated site-local (fec0::/10). The documentation ranges stand for public addresses, as in documentation.
 WELL_KNOWN = (
     ("0.0.0.0/32", "link_local"),
     ("127.0.0.0/8", "loopback"),
@@ -29,6 +32,12 @@ WELL_KNOWN = (
     ("172.16.0.0/12", "private"),
     ("192.168.0.0/16", "private"),
     ("100.64.0.0/10", "private"),
+    ("0.0.0.0/8", "private"),
+    ("192.0.0.0/24", "private"),
+    ("198.18.0.0/15", "private"),
+    ("240.0.0.0/4", "private"),
+    ("100::/64", "private"),
+    ("fec0::/10", "private"),
     ("::/128", "link_local"),
     ("::1/128", "loopback"),
     ("fe80::/10", "link_local"),
@@ -99,10 +108,20 @@ def tables(objects: pa.Table, clusters: Sequence[str], ranges: Iterable[Range] =
             for (cluster, key), intervals in found.names.items()
             for i in intervals
         ],
+        "contested": [
+            {"cluster": cluster, "address": address, "valid_from": cut.since, "valid_to": cut.until}
+            | {"lost": _without_uid(cut.lost), "kept": _without_uid(cut.kept)}
+            for (cluster, address), cuts in found.cuts.items()
+            for cut in cuts
+        ],
         "set_member": [{"set_id": s, "party_id": party} for s, members in sets.items() for party in members],
         "address_range": [row for c in everywhere for row in _address_ranges(c, found, configured)],
     }
     return {name: _sorted(rows[name], schema) for name, schema in IDENTITY.items()}
+
+
+def _without_uid(holder: str) -> str:
+    return holder.rpartition("/")[0]
 
 
 def _sorted(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
@@ -141,10 +160,11 @@ def _of_parties(parties: Iterable[Party]) -> dict[str, list[dict[str, Any]]]:
                 "in_mesh": party.in_mesh,
                 "host_network": party.host_network,
                 "profile": profile_of(party.ports, party.capture, party.policies) if party.kind == "pod" else None,
+                "masqueraded": party.masqueraded,
             }
         )
         rows["party_label"] += [{**one, "key": key, "value": value} for key, value in party.labels or ()]
-        rows["party_capture"] += [{**one, "port_lo": lo, "port_hi": hi} for lo, hi in party.capture]
+        rows["party_capture"] += [{**one, "port_lo": lo, "port_hi": hi, "proxy": by} for lo, hi, by in party.capture]
         rows["party_policy"] += [
             {**one, "level": p.level, "port": p.port, "mode": p.mode, "name": p.name, "since": p.since}
             for p in party.policies
@@ -154,7 +174,7 @@ def _of_parties(parties: Iterable[Party]) -> dict[str, list[dict[str, Any]]]:
 
 def _address_ranges(cluster: str, found: Timeline, configured: Iterable[Range]) -> list[dict[str, Any]]:
     blocks = [_block(cidr, 0, kind, cidr) for cidr, kind in WELL_KNOWN]
-    blocks += [_block(cidr, 1, "pod_range", node) for c, cidr, node in found.pod_ranges if c == cluster]
+    blocks += [_block(cidr, 1, kind, name) for c, cidr, kind, name in found.ranges if c == cluster]
     for each in configured:
         try:
             blocks.append(_block(each.cidr, 2, "named", each.name))

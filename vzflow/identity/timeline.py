@@ -18,11 +18,12 @@ import pyarrow as pa
 from vzflow.flow.key import canonical_address
 from vzflow.flow.terms import IdentityBasis
 from vzflow.identity import party as parties
-from vzflow.identity.intervals import Claim, Interval, Span, disjoint, oldest, settle
+from vzflow.identity.intervals import Claim, Cut, Interval, Span, disjoint, oldest, settle
 from vzflow.identity.kept import CALICO_ADDRESSES, FLANNEL_ADDRESSES
-from vzflow.identity.lives import State, clusters_listing, pod_addresses, states
+from vzflow.identity.lives import State, clusters_listing, pod_addresses, sandbox_made_anew, states
 from vzflow.identity.party import Owners, Party
-from vzflow.identity.policy import ROOT, Policies
+from vzflow.identity.policy import ROOT
+from vzflow.identity.surroundings import Around
 
 AddressKey = tuple[str, str]  # cluster, address
 EndpointKey = tuple[str, str, str, int]  # cluster, address, protocol, port
@@ -39,9 +40,10 @@ class Timeline:
     addresses: dict[AddressKey, list[Interval]] = field(default_factory=dict)
     endpoints: dict[EndpointKey, list[Interval]] = field(default_factory=dict)
     names: dict[NameKey, list[Interval]] = field(default_factory=dict)
+    cuts: dict[AddressKey, list[Cut]] = field(default_factory=dict)
     terms: set[tuple[str, str]] = field(default_factory=set)  # party id, address term
     ports: set[tuple[str, str, int, str]] = field(default_factory=set)  # party id, protocol, port, role
-    pod_ranges: set[tuple[str, str, str]] = field(default_factory=set)  # cluster, CIDR, node
+    ranges: set[tuple[str, str, str, str]] = field(default_factory=set)  # cluster, CIDR, kind, name
     policy_known: set[str] = field(default_factory=set)
 
 
@@ -86,7 +88,8 @@ class _Life:
     def claim(self, *, weak: bool = False) -> Claim:
         s = self.state
         holder = f"{s.kind}/{s.namespace}/{s.name}/{s.uid}"
-        return Claim(holder, s.since, s.sure_from, s.sure_until, s.until, s.ended, self.phases, weak)
+        since = max(s.since, sandbox_made_anew(s.object) or s.since)
+        return Claim(holder, since, s.sure_from, s.sure_until, s.until, s.ended, self.phases, weak)
 
 
 class _Building:
@@ -97,9 +100,9 @@ class _Building:
         objects = (*by_kind.get("EndpointSlice", ()), *by_kind.get("Endpoints", ()))
         self._slices = [found for state in objects for found in _slices(state)]
         self._slices_of = _by_service(self._slices)
-        owners = Owners([*by_kind.get("ReplicaSet", ()), *by_kind.get("Job", ())])
-        policies = Policies(by_kind.get("PeerAuthentication", ()))
-        self._pods = [self._pod(state, owners, policies) for state in by_kind.get("Pod", ())]
+        owners = Owners(state for states_of_kind in by_kind.values() for state in states_of_kind)
+        around = Around(by_kind)
+        self._pods = [self._pod(state, owners, around) for state in by_kind.get("Pod", ())]
         self._labelled: dict[tuple[str, str | None, str, str], list[_Life]] = defaultdict(list)
         for pod in self._pods:
             for label in parties.labels_of(pod.state).items():
@@ -109,6 +112,15 @@ class _Building:
         self._node_claims: dict[tuple[str, str], list[tuple[str, Claim]]] = defaultdict(list)
         self._service_claims: list[tuple[_Life, list[tuple[str, Claim]]]] = []
         self._api_claims: list[tuple[AddressKey, int, int]] = []
+        self._felix = [
+            _Life(state, [(state.since, state.until, "")]) for state in by_kind.get("FelixConfiguration", ())
+        ]
+        for state in by_kind.get("IPPool", ()):
+            if "cidr" in state.object.get("spec", {}):
+                self.done.ranges.add((state.cluster, state.object["spec"]["cidr"], "pod_range", state.name))
+        for state in by_kind.get("ServiceCIDR", ()):
+            for cidr in state.object.get("spec", {}).get("cidrs", ()):
+                self.done.ranges.add((state.cluster, cidr, "service_range", state.name))
 
     # -- parties
 
@@ -118,8 +130,8 @@ class _Building:
             self.done.ports |= {(party.id, *port) for port in party.ports}
         return party.id
 
-    def _pod(self, state: State, owners: Owners, policies: Policies) -> _Life:
-        phases = policies.phases(state, parties.labels_of(state))
+    def _pod(self, state: State, owners: Owners, around: Around) -> _Life:
+        phases = around.phases(state)
         return _Life(state, [(a, b, self._add(parties.of_pod(state, owners, held))) for a, b, held in phases])
 
     def _node(self, state: State) -> _Life:
@@ -154,8 +166,10 @@ class _Building:
                 for address in pod_addresses(life.state.object):
                     of_pods[life.state.cluster, address].append(life.claim())
         self._claim_services(cluster_ips, shared)
-        for claims in (*of_pods.values(), *cluster_ips.values()):
-            settle(claims)
+        for kind in (of_pods, cluster_ips):
+            for key, claims in kind.items():
+                if cuts := settle(claims):
+                    self.done.cuts.setdefault(key, []).extend(cuts)
         self._claim_nodes(shared)
         self._claim_host_network(shared)
         spans: dict[AddressKey, list[Span]] = defaultdict(list)
@@ -177,13 +191,22 @@ class _Building:
                 shared[life.state.cluster, address].append(claim)
                 self._node_claims[node].append((address, claim))
             for cidr in _pod_ranges(life.state.object):
-                self.done.pod_ranges.add((life.state.cluster, cidr, life.state.name))
+                self.done.ranges.add((life.state.cluster, cidr, "pod_range", life.state.name))
+        for felix in self._felix:
+            self._claim_nat_address(felix, shared)
         for (node, address), lives in self._reported_by_pods().items():
             if address not in known[node]:
                 party = latest.get(node) or self._node_party(*node, "")
                 claim = _spanning(lives, party)
                 shared[node[0], address].append(claim)
                 self._node_claims[node].append((address, claim))
+
+    def _claim_nat_address(self, felix: _Life, shared: dict[AddressKey, list[Claim]]) -> None:
+        """What Calico masquerades leaves with this address instead of the node's: of all nodes, or of one."""
+        address = felix.state.object.get("spec", {}).get("natOutgoingAddress")
+        for life in self._nodes if address is not None else ():
+            if life.state.cluster == felix.state.cluster and felix.state.name in ("default", f"node.{life.state.name}"):
+                shared[life.state.cluster, address].append(_within(life.claim(), felix.claim()))
 
     def _reported_by_pods(self) -> dict[tuple[tuple[str, str], str], list[_Life]]:
         """Return (node, address) -> pods that say their node has it: all there is when nodes were not listed."""

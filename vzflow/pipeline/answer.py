@@ -159,6 +159,8 @@ def _findings(duck: Duck, query: catalogue.Query) -> list[dict[str, Any]]:
 
 
 def _coverage(duck: Duck, judge: Judge, window: Mapping[str, Any]) -> dict[str, Any]:
+    from vzflow.identity.unlisted import not_listed
+
     receipts = duck.run("FROM receipt").to_pylist()
     segments = {r["segment"]: r for r in receipts}.values()
     objects = judge.lake.identity_objects()
@@ -166,12 +168,14 @@ def _coverage(duck: Duck, judge: Judge, window: Mapping[str, Any]) -> dict[str, 
         "sources": _rows(duck, "coverage"),
         "window_minutes": window["window_minutes"],
         "observed_minutes": window["observed_minutes"],
+        "not_listed": [] if objects is None else not_listed(objects),
         "snapshots": 0 if objects is None else len(set(objects.column("snapshot").to_pylist())),
         "records_read": sum(r["records_read"] for r in segments),
         "rejected": sum(r["rejected"] for r in segments),
         "skipped": sum(sum(json.loads(r["skipped"]).values()) for r in segments),
         "damaged_inputs": sorted(r["name"] for r in segments if r["damage"]),
         "unresolved_addresses": len(_rows(duck, "unresolved")),
+        "contested_addresses": len(_rows(duck, "contested")),
         "blind": list(BLIND),
     }
 

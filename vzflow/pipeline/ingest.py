@@ -89,7 +89,7 @@ def ingest(
         inputs: Files, pipes, patterns of files that no shell has expanded, `-` for standard input.
         store: Folder; made if there is none.
         form: Name of a format, or auto.
-        identity: Snapshot files of *cluster*.
+        identity: Files of *cluster*, or patterns: snapshots, recordings of a watch, audit logs.
         model: Shipped models or files; none keeps what the store remembers.
         reporter: NS/POD that wrote the logs.
         cluster: Cluster the addresses belong to.
@@ -109,7 +109,7 @@ def ingest(
     names, how = expanded(inputs), How(form, cluster, reporter, tuple(vxlan_ports), layout.formats)
     if names.count(STDIN) > 1:
         raise UsageProblem("standard input can be read once only", at=STDIN, do="Name it once.")
-    snapshots = _snapshots(identity, cluster)
+    snapshots = _snapshots(expanded(identity), cluster)
     named = _model(model)
     looked = {name: _look(name, how) for name in dict.fromkeys(names) if not is_pipe(name)}
     with ExitStack() as stack:

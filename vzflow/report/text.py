@@ -46,6 +46,8 @@ def _warnings(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
     coverage = facts["coverage"]
     if not coverage["snapshots"]:
         yield coloured("! no snapshot: nobody can be identified, so no verdict is firm", "high", on=colour)
+    for one in coverage["not_listed"]:
+        yield coloured(f"! {one['cluster']}: {one['kind']} {one['why']}", "medium", on=colour)
     if coverage["damaged_inputs"]:
         yield coloured(f"! damaged, read in part: {', '.join(coverage['damaged_inputs'])}", "high", on=colour)
     if coverage["rejected"]:
@@ -54,6 +56,12 @@ def _warnings(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
     late = sum(source["after_snapshot"] for source in coverage["sources"])
     if late:
         yield coloured(f"! {_plural(late, 'flow')} later than the newest snapshot vouches for", "medium", on=colour)
+    if coverage["contested_addresses"]:
+        what = (
+            _plural(coverage["contested_addresses"], "span")
+            + " of an address claimed twice: see `vzflow query contested`"
+        )
+        yield coloured(f"! {what}", "medium", on=colour)
 
 
 def _verdicts(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:

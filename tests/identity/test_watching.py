@@ -1,0 +1,230 @@
+"""One kind is watched through the official client; the test API server cuts, expires, refuses and stays silent."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+from identity.api_server import CUT, END, ISTIO_V1, PODS, Fault, api_server, bookmark, event, gone, kubeconfig, named
+from identity.identity_support import us
+
+from vzflow.identity import watching
+from vzflow.identity.kubernetes import RESOURCES, ApiServer
+from vzflow.identity.patience import Patience
+from vzflow.identity.recording import Recording
+from vzflow.identity.watching import KindWatch
+
+SECONDS = 10.0
+KIND = {resource.kind: resource for resource in RESOURCES}
+
+
+@pytest.fixture
+def api():
+    with api_server() as server:
+        yield server
+
+
+class Watched:
+    """A watch that runs in a thread, and what it has recorded so far."""
+
+    def __init__(self, api, folder, kind, timeout):
+        self.said, self.waits, self._folder = [], [], folder
+        self.stopping = threading.Event()
+        self.recording = Recording(folder / "recordings", "prod")
+        self.server = ApiServer(None, kubeconfig(folder, {"here": api.url}), timeout, connections=2)
+        patience = Patience(sleep=self._wait)
+        self.watch = KindWatch(KIND[kind], self.server, self.recording, self.stopping, self.said.append, patience)
+        self.thread = threading.Thread(target=self.watch.run)
+
+    def _wait(self, seconds):
+        self.waits.append(seconds)
+        self.stopping.wait(0.001)
+
+    def end(self):
+        self.stopping.set()
+        self.watch.stop()
+        self.thread.join(SECONDS)
+        assert not self.thread.is_alive()
+        self.recording.close()
+        self.server.close()
+
+    def lines(self):
+        """Each list as its names, each event as type and name or, of a bookmark, resourceVersion; in order."""
+        found = []
+        for path in sorted((self._folder / "recordings").glob("*prod-*")):
+            data = path.read_bytes()
+            *whole, _ = (gzip.decompress(data) if path.suffix == ".gz" else data).split(b"\n")
+            found += [short(json.loads(line)) for line in whole]
+        return found
+
+
+def short(line):
+    if "items" in line:
+        return ["LIST", *(item["metadata"]["name"] for item in line["items"])]
+    metadata = line["object"]["metadata"]
+    return [line["type"], metadata.get("name", metadata["resourceVersion"])]
+
+
+@contextmanager
+def watched(api, folder, until, kind="Pod", timeout=10.0):
+    """Run a watch until *until* holds of it, then yield it, ended."""
+    one = Watched(api, folder, kind, timeout)
+    one.thread.start()
+    try:
+        deadline = time.monotonic() + SECONDS
+        while not until(one):
+            assert time.monotonic() < deadline, (one.lines(), api.asked, one.said)
+            time.sleep(0.005)
+    finally:
+        one.end()
+    yield one
+
+
+def has(*line):
+    return lambda one: list(line) in one.lines()
+
+
+def test_events_follow_on_the_list(api, tmp_path):
+    """The watch begins at the moment the list is of, so nothing falls in between."""
+    api.lists[PODS] = named("a", "b", "c")
+    api.watches[PODS] = [[event("MODIFIED", "a", 8), event("ADDED", "d", 9), event("DELETED", "b", 10)]]
+    with watched(api, tmp_path, has("DELETED", "b")) as one:
+        assert one.lines() == [["LIST", "a", "b", "c"], ["MODIFIED", "a"], ["ADDED", "d"], ["DELETED", "b"]]
+    (query,) = api.queries(PODS, watch=True)
+    assert (query["resourceVersion"], query["allowWatchBookmarks"]) == ("7", "true")
+    assert 240 <= int(query["timeoutSeconds"]) <= 360
+    assert one.watch.counts.events == {"MODIFIED": 1, "ADDED": 1, "DELETED": 1}
+    assert one.said == []
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [CUT, END, b'{"type": "ADDED", "object": {"met', b"\xff\xfe\n", b"[]\n", b'{"type": "ADDED", "object": {}}\n'],
+)
+def test_a_watch_that_ends_goes_on_where_it_was(api, tmp_path, ending):
+    """Whole lines count, half a line or what is no event does not; no new list is needed."""
+    steps = [event("ADDED", "a", 8), ending, *([CUT] if isinstance(ending, bytes) else [])]
+    api.watches[PODS] = [steps, [event("ADDED", "b", 9)]]
+    with watched(api, tmp_path, has("ADDED", "b")) as one:
+        assert one.lines() == [["LIST"], ["ADDED", "a"], ["ADDED", "b"]]
+    assert [query["resourceVersion"] for query in api.queries(PODS, watch=True)] == ["7", "8"]
+    assert len(api.queries(PODS)) == 1
+    assert one.watch.counts.reconnects == 2
+
+
+def test_a_bookmark_moves_the_place_to_go_on_from(api, tmp_path):
+    """A kind of which nothing happens would otherwise expire; and it is recorded, as proof that somebody watched."""
+    api.watches[PODS] = [[bookmark(50), END], [event("ADDED", "a", 51)]]
+    with watched(api, tmp_path, has("ADDED", "a")) as one:
+        assert one.lines() == [["LIST"], ["BOOKMARK", "50"], ["ADDED", "a"]]
+    assert [query["resourceVersion"] for query in api.queries(PODS, watch=True)] == ["7", "50"]
+    assert one.watch.counts.last_event >= one.watch.counts.last_contact - 1
+
+
+@pytest.mark.parametrize("expired", [[event("ADDED", "a", 8), gone()], [Fault(410)]], ids=["inside", "at once"])
+def test_events_that_are_kept_no_longer_are_replaced_by_a_new_list(api, tmp_path, expired):
+    """410: what happened in between is gone, and the list says what there is now."""
+    api.watches[PODS] = [expired, [event("ADDED", "late", 90)]]
+    api.lists[PODS] = named("now")
+    with watched(api, tmp_path, has("ADDED", "late")) as one:
+        assert [line for line in one.lines() if line != ["ADDED", "a"]] == [["LIST", "now"]] * 2 + [["ADDED", "late"]]
+    assert one.watch.counts.lists == 2
+    assert one.watch.counts.errors == {"expired": 1}
+
+
+def test_a_kind_is_listed_again_once_a_day(api, tmp_path, monkeypatch):
+    """What a lost file of the recording said is made good."""
+    monkeypatch.setattr(watching, "RELIST", 0.0)
+    api.watches[PODS] = [[event("ADDED", "a", 8), END], [event("ADDED", "b", 9)]]
+    with watched(api, tmp_path, has("ADDED", "b")) as one:
+        assert one.lines() == [["LIST"], ["ADDED", "a"], ["LIST"], ["ADDED", "b"]]
+
+
+def test_a_list_that_expires_between_its_pages_is_written_once(api, tmp_path):
+    """Half of it must not be recorded."""
+    api.lists[PODS] = named("a", "b", "c")
+    first = json.dumps({"metadata": {"continue": "2", "resourceVersion": "1"}, "items": named("z")})
+    api.faults[PODS] = [Fault(200, body=first), Fault(410)]
+    api.watches[PODS] = [[event("ADDED", "d", 8)]]
+    with watched(api, tmp_path, has("ADDED", "d")) as one:
+        assert one.lines() == [["LIST", "a", "b", "c"], ["ADDED", "d"]]
+
+
+@pytest.mark.parametrize("status", [500, 503, 429])
+def test_an_api_server_in_trouble_is_asked_again(api, tmp_path, status):
+    """More slowly each time, and what Retry-After asks for is given; the watch goes on where it was."""
+    api.watches[PODS] = [
+        [event("ADDED", "a", 8), CUT],
+        *[[Fault(status, {"Retry-After": "9"})]] * 2,
+        [event("ADDED", "b", 9)],
+    ]
+    with watched(api, tmp_path, has("ADDED", "b")) as one:
+        assert one.lines() == [["LIST"], ["ADDED", "a"], ["ADDED", "b"]]
+    assert one.waits.count(9.0) == 2
+    assert one.said[0].startswith("pods: ")
+    assert one.said[-1] == "pods: recorded again"
+    assert len(one.said) <= 4, "told once, not at each try"
+
+
+def test_watches_that_end_at_once_are_repeated_more_and_more_slowly(api, tmp_path):
+    """A proxy that closes every watch must not be asked a thousand times a second."""
+    api.watches[PODS] = [[END]] * 6 + [[event("ADDED", "a", 8)]]
+    with watched(api, tmp_path, has("ADDED", "a")) as one:
+        assert one.waits[:6] == sorted(one.waits[:6])
+        assert one.waits[5] > 4 * one.waits[0]
+
+
+def test_a_silent_watch_is_given_up(api, tmp_path, monkeypatch):
+    """The API server ends a watch by itself; if it does not, the connection is dead."""
+    monkeypatch.setattr(watching, "WATCH", (0, 0))
+    api.watches[PODS] = [[event("ADDED", "a", 8)], [event("ADDED", "b", 9)]]
+    with watched(api, tmp_path, has("ADDED", "b"), timeout=0.1) as one:
+        assert one.lines() == [["LIST"], ["ADDED", "a"], ["ADDED", "b"]]
+
+
+def test_a_kind_that_is_refused_is_told_of_once_and_tried_again(api, tmp_path, monkeypatch):
+    """A ClusterRole may be bound later, or Istio installed; until then the recording says what it lacks."""
+    monkeypatch.setattr(watching, "RETRY_MISSING", 0.001)
+    api.faults[ISTIO_V1] = [Fault(403)] * 3
+    api.lists[ISTIO_V1] = named("default")
+    with watched(api, tmp_path, has("LIST", "default"), kind="PeerAuthentication") as one:
+        assert one.lines() == [["LIST"], ["LIST", "default"]]
+    refused, again = one.said
+    assert "not permitted (403 Forbidden): it takes get, list and watch of peerauthentications.security" in refused
+    assert again == "peerauthentications: recorded again"
+    assert one.watch.counts.missing == ""
+
+
+def test_new_credentials_are_read_when_the_old_ones_are_refused(api, tmp_path):
+    """Tokens run out while a recorder runs."""
+    api.allowed = {"Bearer new"}
+
+    def renewed(one):
+        if api.asked:
+            kubeconfig(tmp_path, {"here": api.url}, {"token": "new"})
+        return ["LIST"] in one.lines()
+
+    with watched(api, tmp_path, renewed) as one:
+        assert one.watch.counts.errors["unauthorized"] >= 1
+    assert "refuses the credentials" in one.said[0]
+
+
+def test_an_event_is_timed_by_the_api_servers_clock(api, tmp_path):
+    """A deletion has no other time than when it came, and objects carry the cluster's times."""
+    api.date = "Fri, 02 Jan 2026 12:00:00 GMT"
+    api.watches[PODS] = [[event("DELETED", "a", 8)]]
+    with watched(api, tmp_path, has("DELETED", "a")) as one:
+        at = one.server.now()
+    assert us("12:00") <= at < us("12:01")
+
+
+def test_a_line_without_an_end_does_not_take_memory(api, tmp_path, monkeypatch):
+    """What goes on for ever is no event."""
+    monkeypatch.setattr(watching, "_LONGEST_LINE", 1 << 17)
+    api.watches[PODS] = [[b"x" * (1 << 16)] * 4, [event("ADDED", "b", 9)]]
+    with watched(api, tmp_path, has("ADDED", "b")) as one:
+        assert one.watch.counts.errors["no_answer"] == 1
