@@ -267,7 +267,7 @@ def _told_over(seen: list[_Seen]) -> int:
     """
     Return when a watch told that a pod is over; 0 if none did.
 
-    The kubelet tells it after it stopped the sandbox, until when the pod had its address (pkg/kubelet, SyncTerminatingPod).
+    The kubelet tells it after it stopped the sandbox, until when the pod had its address (SyncTerminatingPod).
     """
     pairs = ((a, b) for a, b in pairwise(seen) if _finished(b.object) and not _finished(a.object))
     return next((over.at for running, over in pairs if running.through >= over.at), 0)
