@@ -25,6 +25,7 @@ IDENTITY: dict[str, pa.Schema] = {
     # kind: pod | node | api_server | service | range. in_mesh: has a sidecar, or is an Istio gateway.
     # masqueraded: leaves the cluster with its node's address (null: nothing says so).
     # known_until: the newest moment a snapshot vouches for this holder (null: it is known to have ended).
+    # profile: equal for pods whose probes in party_port, party_capture and party_policy are the same; null if not told.
     "party": _table(
         party_id=TEXT,
         cluster=TEXT,
@@ -38,6 +39,7 @@ IDENTITY: dict[str, pa.Schema] = {
         node=TEXT,
         in_mesh=FLAG,
         host_network=FLAG,
+        profile=TEXT,
         masqueraded=FLAG,
     ),
     "party_label": _table(party_id=TEXT, key=TEXT, value=TEXT),

@@ -14,7 +14,7 @@ from vzflow.flow.errors import UsageProblem
 from vzflow.flow.key import address_key
 from vzflow.flow.lookups import IDENTITY
 from vzflow.identity.intervals import Interval
-from vzflow.identity.party import Party
+from vzflow.identity.party import Party, profile_of
 from vzflow.identity.timeline import Timeline, timeline
 
 #: Ranges that mean the same everywhere. Sources: RFC 1122 (0.0.0.0, 127/8), 4291 (::, ::1, fe80::/10, ff00::/8),
@@ -159,6 +159,7 @@ def _of_parties(parties: Iterable[Party]) -> dict[str, list[dict[str, Any]]]:
                 "node": party.node,
                 "in_mesh": party.in_mesh,
                 "host_network": party.host_network,
+                "profile": profile_of(party.ports, party.capture, party.policies) if party.kind == "pod" else None,
                 "masqueraded": party.masqueraded,
             }
         )

@@ -122,7 +122,8 @@ class Judge:
                 return
             duck.parquet_view(classify.RECORDED, files, RECORDED_SCHEMA)
             classify.classify(duck)
-            rows = duck.run(f"SELECT {', '.join(catalogue.stages()[classify.RESULT].returns)} FROM classified")  # noqa: S608
+            columns = ", ".join(catalogue.stages()[classify.RESULT].returns)
+            rows = duck.run_batches(f"SELECT {columns} FROM classified")  # noqa: S608
             try:
                 self.lake.replace_partition("classified", partition, rows, wanted, instead_of=before)
             except Superseded:

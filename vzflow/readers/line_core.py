@@ -105,6 +105,7 @@ class Lines:
     number_memory: Int[:, ::1]
     state_memory: cython.uchar[:, ::1]
     kinds: cython.uchar[::1]
+    groups: Int[::1]
     text_bytes: cython.uchar[::1]
     text_words: Int[::1]
     text_table: cython.int[::1]
@@ -141,6 +142,10 @@ class Lines:
         self.plain_memory, self.begin_memory, self.end_memory = (memoryview(column) for column in self.columns[:3])
         self.code_memory, self.number_memory, self.state_memory = (memoryview(column) for column in self.columns[3:])
         self.kinds = bytearray(kinds)
+        # Addresses of all fields are numbered together: they are the same ones.
+        first = [*kinds, ADDRESS].index(ADDRESS)
+        groups = [first if kind == ADDRESS else field for field, kind in enumerate(kinds)]
+        self.groups = memoryview(np.array(groups, "q"))
         size = 16
         while size < 2 * max_texts:
             size *= 2
@@ -162,8 +167,8 @@ class Lines:
         return plain[: self.row].view("?"), begins[: self.row], ends[: self.row]
 
     def text(self, field: int) -> tuple[Array, list[bytes]]:
-        """Return of each line the number of a text, 0 where there is no such field, and the texts, from 1."""
-        return self.columns[3][field, : self.row], self.texts[field]
+        """Return of each line the number of a text, 0 where there is none, and the texts, from 1; of addresses all."""
+        return self.columns[3][field, : self.row], self.texts[self.groups[field]]
 
     def number(self, field: int) -> tuple[Array, Array]:
         """Return of each line a number, and what there is: it (WHOLE), NOTHING, or no such field (0)."""
@@ -433,7 +438,8 @@ class Lines:
     @cython.exceptval(-1, check=False)
     def _note_text(self, begin: Int, end: Int, field: Int) -> cython.bint:
         """Note the number of a text; false where there is no place for it, or too many are looked at."""
-        h: Word = self._text_hash(begin, end, field)
+        group: Int = self.groups[field]
+        h: Word = self._text_hash(begin, end, group)
         place: Word = h & self.text_mask
         size: Int = end - begin
         word: Int
@@ -445,7 +451,7 @@ class Lines:
                 break
             if (
                 self.text_words[word + T_HASH] == cython.cast(Int, h) and self.text_words[word + T_SIZE] == size
-                and self.text_words[word + T_FIELD] == field
+                and self.text_words[word + T_FIELD] == group
                 and self._is_text(self.text_words[word + T_AT], begin, size)
             ):  # fmt: skip
                 self.code_memory[field, self.row] = self.text_words[word + T_CODE]
@@ -462,6 +468,7 @@ class Lines:
         """Give a text that is seen for the first time a number; false where there is no place for it."""
         size: Int = end - begin
         at: Int = self.bytes_used
+        group: Int = self.groups[field]
         word: Int
         i: Int
         if self.texts_known >= self.texts_max or at + size + 8 > len(self.text_bytes):
@@ -473,13 +480,13 @@ class Lines:
         self.texts_known += 1
         self.text_table[place] = self.texts_known
         word = self.texts_known * TEXT_WORDS
-        self.texts[field].append(bytes(self.buf[begin:end]))
+        self.texts[group].append(bytes(self.buf[begin:end]))
         self.text_words[word] = cython.cast(Int, h)
-        self.text_words[word + T_FIELD] = field
+        self.text_words[word + T_FIELD] = group
         self.text_words[word + T_AT] = at
         self.text_words[word + T_SIZE] = size
-        self.text_words[word + T_CODE] = len(self.texts[field])
-        self.code_memory[field, self.row] = len(self.texts[field])
+        self.text_words[word + T_CODE] = len(self.texts[group])
+        self.code_memory[field, self.row] = len(self.texts[group])
         self.lasts[field] = word
         return True
 

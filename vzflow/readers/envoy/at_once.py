@@ -96,7 +96,7 @@ class EnvoyLines:
         self._stages: list[Numbering] = []
         self._answers = Answers()
         self._ips = _Ips()
-        self._ends = {name: _OfCodes((-1, 0, _MISSING)) for name in self._addresses}
+        self._ends = _OfCodes((-1, 0, _MISSING))
         self._clusters = {name: _OfCodes((0,)) for name in _CLUSTERS}
 
     def fits(self) -> Words:
@@ -110,13 +110,13 @@ class EnvoyLines:
         good = found.good(self._counts)
         if not good.any():
             return {}, good
-        found = found.of(np.flatnonzero(good))
+        found = found.only(good)
         numbers, new = self._combinations(found)
         if len(new):
             self._answers.add([self._answer(found.of(place)) for place in new.tolist()])
         says = self._answers.good(numbers)
         good[good] = says
-        found, numbers = found.of(np.flatnonzero(says)), numbers[says]
+        found, numbers = found.only(says), numbers[says]
         columns = self._answers.columns(numbers)
         marks = self._answers.marks(numbers)
         for name in (*_IPS, *_PORTS, *_BYTES, *_TIMES):
@@ -152,22 +152,21 @@ class EnvoyLines:
         """Return of an address in each row what it is, the number of its IP, its port, and its number if it is own."""
         (codes, texts), (ports, states) = self.core.text(self._place[name]), self.core.number(self._place[name])
         split = states[rows] == WHOLE
-        ips, owns, others = self._ends[name].of(codes[rows], texts, partial(self._of_end, name))
+        ips, owns, others = self._ends.of(codes[rows], texts, partial(self._of_end, name))
         kinds = np.where(split, np.where(ips >= 0, _IP, _OTHER), others)
         return kinds, np.where(split, ips, -1), np.where(split, ports[rows], 0), np.where(split, owns, 0)
 
     def _of_end(self, name: str, text: bytes) -> tuple[int, int, int]:
         """Return what a text says if a port follows it (IP, number if it is own), and what it is if none does."""
-        ip, own, other = -1, 0, _OTHER
         with suppress(ValueError):
             ip, own = self._ips.of(address_of(text.decode() + ":1").ip)
+            if ip >= 0:
+                return ip, own, _OTHER
         with suppress(Unusable):
             said = self._said(name, text)
-            if said is None:
-                other = _NOTHING
-            elif said.startswith(PATHS):
-                other = _PATH
-        return ip, own, other
+            if said is None or said.startswith(PATHS):
+                return -1, 0, _NOTHING if said is None else _PATH
+        return -1, 0, _OTHER
 
     def _combinations(self, found: _Found) -> tuple[Words, Words]:
         """Return the number of each row's combination, and the rows where a new one comes first."""
@@ -270,6 +269,9 @@ class _Found(NamedTuple):
 
     def of(self, rows: Any) -> _Found:  # noqa: ANN401 - one row, or several
         return _Found(*(part[..., rows] for part in self))
+
+    def only(self, good: Words) -> _Found:
+        return self if good.all() else self.of(np.flatnonzero(good))
 
     def good(self, counts: list[str]) -> Words:
         good: Words = (self.codes >= 0).all(0) & (self.kinds != _OTHER).all(0) & (self.owns >= 0).all(0)
