@@ -84,6 +84,13 @@ def test_a_list_in_a_recording_ends_whom_it_lacks_at_some_moment_since_the_last_
     assert made.holder("10.0.0.1", "13:00") == set()
 
 
+def test_when_all_pods_were_known_is_told_apart_from_when_some_were(world):
+    """A list of all namespaces vouches for its moment, a watch for the time after it, a single object for nothing."""
+    made = world([listing("12:10", []), event("BOOKMARK", POD_BOOKMARK, "12:20")], [pod("web", "10.0.0.1", "12:00")])
+    found = [(row["listed_at"], row["known_until"]) for row in made.rows["pods_listed"]]
+    assert found == [(us("12:10"), us("12:20"))]
+
+
 def test_the_same_recording_given_twice_or_compressed_is_one(tmp_path):
     """The digest is of the content."""
     (tmp_path / "a").write_text(json.dumps(event("ADDED", pod("web", "10.0.0.1", "12:00"), "12:10")))

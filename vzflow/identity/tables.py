@@ -92,6 +92,10 @@ def tables(objects: pa.Table, clusters: Sequence[str], ranges: Iterable[Range] =
             for party, term in (*found.terms, *((p.id, f"range:{name}") for p, name in named.items()))
         ],
         "party_port": [dict(zip(IDENTITY["party_port"].names, row, strict=True)) for row in found.ports],
+        "pods_listed": [
+            {"cluster": cluster, "listed_at": since, "known_until": until}
+            for cluster, since, until in found.pods_listed
+        ],
         "policy_known": [{"cluster": cluster} for cluster in found.policy_known],
         "holding": [
             {"cluster": cluster, "address": address} | _interval(i, sets)
