@@ -58,11 +58,12 @@ fuzz: N ?= 100000
 fuzz: compiled
 	PYTHONPATH=tests JOBS=$(JOBS) $(BIN)/python -m readers.fuzz $(N) $(SEED)
 
-# vzflow beside its peers, 10 million packets: see docs/benchmarks.md. Options: make bench BENCH="--only full --write"
+# vzflow beside its peers, 10 million packets and a million lines of logs: see docs/benchmarks.md.
+# Options: make bench BENCH="--only ^logs --write"
 bench: $(VENV)/.installed
 	PYTHONPATH=tests $(BIN)/python -m bench.bench $(BENCH)
 
-# The same with a million, in a few minutes.
+# The same with a tenth of them, in a few minutes.
 bench-short: $(VENV)/.installed
 	PYTHONPATH=tests $(BIN)/python -m bench.bench --short $(BENCH)
 
