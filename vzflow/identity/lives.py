@@ -160,6 +160,18 @@ def observations(objects: pa.Table) -> Iterator[tuple[tuple[str, ...] | None, in
         yield key, at, gone, (looks, pod and bool(pod_addresses(content)), pod and _finished(content))
 
 
+def times_listed(objects: pa.Table, kind: str) -> list[tuple[str, int, int]]:
+    """Return when *kind* was listed in every namespace, as (cluster, then, until when it was watched), in order."""
+    listings, found = _Listings(), set()
+    speaking = objects.filter(pc.equal(objects.column("kind"), SNAPSHOT))
+    for row, content in _rows(speaking):
+        listings.add(row["cluster"], row["seen_until"], content)
+        if row["seen_until"] is not None and ALL_NAMESPACES in content["listed"].get(kind, ()):
+            found.add((row["cluster"], row["seen_until"]))
+    listings.join()
+    return [(cluster, at, listings.watched_until(at, cluster, kind)) for cluster, at in sorted(found)]
+
+
 def clusters_listing(objects: pa.Table, kind: str, namespace: str) -> set[str]:
     """Return the clusters of which some snapshot listed *kind* in every namespace, or has one in *namespace*."""
     found = set()
