@@ -151,6 +151,8 @@ def ingest(
         for note in result.notes:
             _say(note)
     _tell(result.inputs, result.errors, quiet=quiet)
+    if result.moved and not quiet:
+        _say(f"{result.moved} flows stored earlier are judged otherwise now")
     _exit(result.exit_code(strict=strict))
 
 

@@ -16,4 +16,3 @@ SELECT a.cluster, a.address,
 FROM address a
 LEFT JOIN address_range r ON r.cluster = a.cluster AND a.key BETWEEN r.lo AND r.hi
 LEFT JOIN (SELECT DISTINCT cluster FROM party WHERE kind <> 'range') k ON k.cluster = a.cluster
-ORDER BY 1, 2

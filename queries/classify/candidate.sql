@@ -39,4 +39,3 @@ FROM (
   UNION ALL SELECT 'loopback', 'loopback'
   UNION ALL SELECT 'link_local', 'link_local'
 ) s
-ORDER BY 1

@@ -29,4 +29,3 @@ SELECT party_id, 'pod' FROM candidate
 WHERE party_id LIKE 'unknown:component:%' OR party_id LIKE 'unknown:namespace:%' OR party_id = 'unknown:mesh'
 UNION
 SELECT 'unknown:own_node', 'node' FROM candidate WHERE party_id = 'unknown:own_node'
-ORDER BY 1, 2

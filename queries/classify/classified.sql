@@ -48,4 +48,3 @@ FROM reasoned r
 JOIN set_display a ON a.set_id = r.initiator_set
 JOIN set_display b ON b.set_id = r.responder_set
 LEFT JOIN judgement j ON j.combination = r.combination
-ORDER BY r.segment, r.record

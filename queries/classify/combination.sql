@@ -2,8 +2,9 @@
 -- reads: identified
 -- returns: combination, initiator_set, responder_set, protocol, target_port, seen, seen_basis, trusted, has_payload, mesh_mtls
 -- one row per: combination
-SELECT DISTINCT combination, initiator_set, responder_set, protocol, target_port, seen, seen_basis, trusted,
-  has_payload, mesh_mtls
+-- Of ends that nothing tells apart the first stands for all.
+SELECT combination, min(initiator_set) AS initiator_set, min(responder_set) AS responder_set, protocol, target_port,
+  seen, seen_basis, trusted, has_payload, mesh_mtls
 FROM identified
 WHERE combination IS NOT NULL
-ORDER BY combination
+GROUP BY combination, protocol, target_port, seen, seen_basis, trusted, has_payload, mesh_mtls

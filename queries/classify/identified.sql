@@ -1,11 +1,15 @@
 -- says: Both ends of each flow as one set of candidates each, and what the record alone proves.
--- reads: recorded, located, window_holder, set_overlap, set_trait, set_account, trust_domain
+-- reads: recorded, located, window_holder, set_overlap, set_account, set_fact, trust_domain
 -- returns: segment, record, turned, firm, off_wire, tunnel, contradicted, initiator_set, initiator_name_set, initiator_address_set, initiator_identity_basis, responder_set, responder_name_set, responder_address_set, responder_identity_basis, protocol, target_port, responder_service, seen, seen_basis, trusted, has_payload, mesh_mtls, evidence_origin, outcome, combination
 -- one row per: segment, record
 -- A name wins over an address that nobody else held then; where the two name different holders both are candidates.
 -- Of a node's holders the one who declares the port wins over the node's name. Sets: `either:NAME+ADDRESS+LATER`, and
 -- `behind:SET` where a node's address may also stand for the pods it masquerades.
-WITH widened AS (
+WITH overlap AS (
+  SELECT o.name_set, o.address_set FROM set_fact f JOIN set_overlap o ON o.name_set = f.set_id
+), account AS (
+  SELECT a.set_id, a.namespace, a.service_account FROM set_fact f JOIN set_account a ON a.set_id = f.set_id
+), widened AS (
   SELECT segment, record,
     listagg(CASE WHEN initiator THEN set_id END, '+' ORDER BY set_id) AS initiator_window,
     listagg(CASE WHEN NOT initiator THEN set_id END, '+' ORDER BY set_id) AS responder_window
@@ -23,6 +27,7 @@ WITH widened AS (
                      ELSE l.initiator_address_basis END
          WHEN oi.name_set IS NULL AND l.initiator_address_basis = 'address' THEN 'name_and_address'
          WHEN l.initiator_name_set = 'unknown' AND w.initiator_window IS NULL THEN 'not_found'
+         WHEN l.initiator_name_set LIKE 'public:%' THEN 'network'
          ELSE 'name' END AS initiator_identity_basis,
     CASE WHEN l.responder_name_set = 'unknown' AND w.responder_window IS NOT NULL THEN NULL
          WHEN orr.name_set IS NOT NULL AND l.responder_address_basis = 'host_port' THEN NULL
@@ -40,6 +45,7 @@ WITH widened AS (
          WHEN orr.name_set IS NULL AND l.responder_address_basis IN ('address', 'service', 'host_port')
            THEN 'name_and_address'
          WHEN l.responder_name_set = 'unknown' AND w.responder_window IS NULL THEN 'not_found'
+         WHEN l.responder_name_set LIKE 'public:%' THEN 'network'
          ELSE 'name' END AS responder_identity_basis,
     f.protocol, f.source, f.reporter, f.action, f.connection_state, f.response_code, f.app_protocol,
     CASE WHEN f.hop = 'pod_internal' THEN 'pod_internal'
@@ -64,12 +70,12 @@ WITH widened AS (
   FROM located l
   JOIN recorded f ON f.segment = l.segment AND f.record = l.record
   LEFT JOIN widened w ON w.segment = l.segment AND w.record = l.record
-  LEFT JOIN set_overlap oi ON oi.name_set = l.initiator_name_set AND oi.address_set = l.initiator_address_set
-  LEFT JOIN set_overlap orr ON orr.name_set = l.responder_name_set AND orr.address_set = l.responder_address_set
+  LEFT JOIN overlap oi ON oi.name_set = l.initiator_name_set AND oi.address_set = l.initiator_address_set
+  LEFT JOIN overlap orr ON orr.name_set = l.responder_name_set AND orr.address_set = l.responder_address_set
   LEFT JOIN (SELECT DISTINCT trust_domain FROM trust_domain) d ON f.initiator_principal LIKE 'spiffe://%'
     AND d.trust_domain = split_part(f.initiator_principal, '/', 3)
-  LEFT JOIN (SELECT DISTINCT set_id FROM set_account) b ON b.set_id = l.initiator_address_set
-  LEFT JOIN set_account a ON a.set_id = l.initiator_address_set
+  LEFT JOIN set_fact b ON b.set_id = l.initiator_address_set AND b.has_account
+  LEFT JOIN account a ON a.set_id = l.initiator_address_set
     AND a.namespace = split_part(f.initiator_principal, '/', 5)
     AND a.service_account = split_part(f.initiator_principal, '/', 7)
 ), joined AS (
@@ -119,10 +125,10 @@ WITH widened AS (
     -- A proxy that says so knows: its tunnels end at pods.
     j.outer_tunnel AND (j.source <> 'pcap' OR NOT (coalesce(nr.has_pod_address, false) OR coalesce(ar.has_pod_address, false))) AS tunnel
   FROM joined j
-  LEFT JOIN set_trait ni ON ni.set_id = j.initiator_name_set
-  LEFT JOIN set_trait ai ON ai.set_id = j.initiator_address_set
-  LEFT JOIN set_trait nr ON nr.set_id = j.responder_name_set
-  LEFT JOIN set_trait ar ON ar.set_id = j.responder_address_set
+  LEFT JOIN set_fact ni ON ni.set_id = j.initiator_name_set
+  LEFT JOIN set_fact ai ON ai.set_id = j.initiator_address_set
+  LEFT JOIN set_fact nr ON nr.set_id = j.responder_name_set
+  LEFT JOIN set_fact ar ON ar.set_id = j.responder_address_set
 )
 SELECT d.segment, d.record, d.turned, d.firm, d.off_wire, d.tunnel, d.contradicted,
   d.initiator_set, d.initiator_name_set, d.initiator_address_set, d.initiator_identity_basis,
@@ -131,8 +137,13 @@ SELECT d.segment, d.record, d.turned, d.firm, d.off_wire, d.tunnel, d.contradict
   d.evidence_origin, d.outcome,
   CASE WHEN d.off_wire IS NOT NULL OR d.tunnel OR d.contradicted OR NOT d.firm OR d.responder_set = 'unknown'
          OR (d.target_port IS NULL AND d.protocol IN ('tcp', 'udp', 'sctp')) OR d.protocol IS NULL THEN NULL
-       ELSE d.initiator_set || '>' || d.responder_set || '>' || d.protocol || '>'
+       -- Pods that nothing tells apart are one combination; of whom a rule may ask for the node, it counts.
+       ELSE coalesce(ci.class, d.initiator_set) || '>'
+         || CASE WHEN ci.class IS NULL THEN coalesce(cr.class_on_node, d.responder_set)
+                 ELSE coalesce(cr.class, d.responder_set) END || '>' || d.protocol || '>'
          || coalesce(CAST(d.target_port AS VARCHAR), '-') || '>' || d.seen || '>' || d.seen_basis || '>'
          || CASE WHEN d.trusted THEN 't' ELSE 'f' END || CASE WHEN d.has_payload THEN 't' ELSE 'f' END || '>'
          || d.mesh_mtls END AS combination
 FROM decided d
+LEFT JOIN set_fact ci ON ci.set_id = d.initiator_set
+LEFT JOIN set_fact cr ON cr.set_id = d.responder_set

@@ -44,4 +44,3 @@ SELECT s.combination,
 FROM spread s
 JOIN parting p ON p.combination = s.combination
 JOIN combination c ON c.combination = s.combination
-ORDER BY s.combination

@@ -1,22 +1,39 @@
 -- says: Who each recorded end was when the flow began, by address and by the record's own names, and which way round.
--- reads: recorded, holding, endpoint, named, address_class, set_port
+-- reads: recorded, holding, endpoint, named, address_class, set_port, set_fact
 -- returns: segment, record, cluster, turned, firm, initiator_address_set, initiator_address_basis, initiator_known_until, initiator_name_set, responder_address_set, responder_address_basis, responder_known_until, responder_name_set, target_port, responder_service
 -- one row per: segment, record
 -- Each lookup finds at most one row: intervals are disjoint per key.
--- The name set is `unknown` where the record names a pod that no snapshot knew then.
-WITH ends AS (
+-- The name set is `unknown` where the record names a pod (`pod:`, `prefix:`) that no snapshot knew then.
+-- Only what held while any of these flows began is looked at.
+WITH span AS (
+  SELECT min(first_seen) AS since, max(first_seen) AS until FROM recorded
+), held AS (
+  SELECT h.cluster, h.address, h.valid_from, h.valid_to, h.known_until, h.set_id
+  FROM holding h JOIN span s ON h.valid_from <= s.until AND h.valid_to > s.since
+), served AS (
+  SELECT p.cluster, p.address, p.protocol, p.port, p.valid_from, p.valid_to, p.known_until, p.set_id, p.target_port,
+    p.service, p.basis
+  FROM endpoint p JOIN span s ON p.valid_from <= s.until AND p.valid_to > s.since
+), called AS (
+  SELECT n.cluster, n.key, n.valid_from, n.valid_to, n.set_id
+  FROM named n JOIN span s ON n.valid_from <= s.until AND n.valid_to > s.since
+), declared AS (
+  SELECT d.set_id, d.protocol, d.port_lo, d.port_hi FROM set_fact f JOIN set_port d ON d.set_id = f.set_id
+), ends AS (
   SELECT f.segment, f.record, f.cluster, f.first_seen, f.protocol, f.initiator_basis,
     f.initiator_ip, f.initiator_port, f.responder_ip, f.responder_port,
     CASE WHEN f.initiator_named_kind = 'pod' AND f.initiator_named_name IS NOT NULL
            THEN 'pod:' || f.initiator_named_namespace || '/' || f.initiator_named_name
          WHEN f.initiator_named_kind = 'pod' AND f.initiator_named_name_prefix IS NOT NULL
            THEN 'prefix:' || f.initiator_named_namespace || '/' || f.initiator_named_name_prefix
-         WHEN f.initiator_named_kind = 'host' THEN 'host:' || f.initiator_named_name END AS initiator_name,
+         WHEN f.initiator_named_kind = 'host' THEN 'host:' || f.initiator_named_name
+         WHEN f.initiator_named_kind = 'public_network' AND f.initiator_ip IS NULL THEN 'from:public' END AS initiator_name,
     CASE WHEN f.responder_named_kind = 'pod' AND f.responder_named_name IS NOT NULL
            THEN 'pod:' || f.responder_named_namespace || '/' || f.responder_named_name
          WHEN f.responder_named_kind = 'pod' AND f.responder_named_name_prefix IS NOT NULL
            THEN 'prefix:' || f.responder_named_namespace || '/' || f.responder_named_name_prefix
-         WHEN f.responder_named_kind = 'host' THEN 'host:' || f.responder_named_name END AS responder_name
+         WHEN f.responder_named_kind = 'host' THEN 'host:' || f.responder_named_name
+         WHEN f.responder_named_kind = 'public_network' AND f.responder_ip IS NULL THEN 'to:public' END AS responder_name
   FROM recorded f
 ), looked_up AS (
   SELECT e.segment, e.record, e.cluster, e.first_seen, e.initiator_basis, e.initiator_port, e.responder_port,
@@ -26,7 +43,7 @@ WITH ends AS (
     CASE WHEN e.first_seen IS NULL THEN 'unknown' ELSE coalesce(ci.set_id, 'unknown') END AS i_class,
     CASE WHEN e.first_seen IS NULL THEN 'no_time' WHEN e.initiator_ip IS NULL THEN 'not_recorded'
          ELSE coalesce(ci.basis, 'not_found') END AS i_class_basis,
-    coalesce(ni.set_id, CASE WHEN e.first_seen IS NOT NULL AND e.initiator_name NOT LIKE 'host:%' THEN 'unknown' END)
+    coalesce(ni.set_id, CASE WHEN e.first_seen IS NOT NULL AND substr(e.initiator_name, 1, 1) = 'p' THEN 'unknown' END)
       AS i_named,
     hr.set_id AS r_held, hr.known_until AS r_held_until,
     er.set_id AS r_served, er.known_until AS r_served_until, er.target_port AS r_target, er.service AS r_service,
@@ -34,28 +51,28 @@ WITH ends AS (
     CASE WHEN e.first_seen IS NULL THEN 'unknown' ELSE coalesce(cr.set_id, 'unknown') END AS r_class,
     CASE WHEN e.first_seen IS NULL THEN 'no_time' WHEN e.responder_ip IS NULL THEN 'not_recorded'
          ELSE coalesce(cr.basis, 'not_found') END AS r_class_basis,
-    coalesce(nr.set_id, CASE WHEN e.first_seen IS NOT NULL AND e.responder_name NOT LIKE 'host:%' THEN 'unknown' END)
+    coalesce(nr.set_id, CASE WHEN e.first_seen IS NOT NULL AND substr(e.responder_name, 1, 1) = 'p' THEN 'unknown' END)
       AS r_named,
     ei.set_id IS NOT NULL OR pi.port_lo IS NOT NULL AS i_declared,
     er.set_id IS NOT NULL OR pr.port_lo IS NOT NULL AS r_declared
   FROM ends e
-  LEFT JOIN holding hi ON hi.cluster = e.cluster AND hi.address = e.initiator_ip
+  LEFT JOIN held hi ON hi.cluster = e.cluster AND hi.address = e.initiator_ip
     AND e.first_seen >= hi.valid_from AND e.first_seen < hi.valid_to
-  LEFT JOIN holding hr ON hr.cluster = e.cluster AND hr.address = e.responder_ip
+  LEFT JOIN held hr ON hr.cluster = e.cluster AND hr.address = e.responder_ip
     AND e.first_seen >= hr.valid_from AND e.first_seen < hr.valid_to
-  LEFT JOIN endpoint ei ON ei.cluster = e.cluster AND ei.address = e.initiator_ip AND ei.protocol = e.protocol
+  LEFT JOIN served ei ON ei.cluster = e.cluster AND ei.address = e.initiator_ip AND ei.protocol = e.protocol
     AND ei.port = e.initiator_port AND e.first_seen >= ei.valid_from AND e.first_seen < ei.valid_to
-  LEFT JOIN endpoint er ON er.cluster = e.cluster AND er.address = e.responder_ip AND er.protocol = e.protocol
+  LEFT JOIN served er ON er.cluster = e.cluster AND er.address = e.responder_ip AND er.protocol = e.protocol
     AND er.port = e.responder_port AND e.first_seen >= er.valid_from AND e.first_seen < er.valid_to
-  LEFT JOIN named ni ON ni.cluster = e.cluster AND ni.key = e.initiator_name
+  LEFT JOIN called ni ON ni.cluster = e.cluster AND ni.key = e.initiator_name
     AND e.first_seen >= ni.valid_from AND e.first_seen < ni.valid_to
-  LEFT JOIN named nr ON nr.cluster = e.cluster AND nr.key = e.responder_name
+  LEFT JOIN called nr ON nr.cluster = e.cluster AND nr.key = e.responder_name
     AND e.first_seen >= nr.valid_from AND e.first_seen < nr.valid_to
   LEFT JOIN address_class ci ON ci.cluster = e.cluster AND ci.address = e.initiator_ip
   LEFT JOIN address_class cr ON cr.cluster = e.cluster AND cr.address = e.responder_ip
-  LEFT JOIN set_port pi ON pi.set_id = hi.set_id AND pi.protocol = e.protocol
+  LEFT JOIN declared pi ON pi.set_id = CASE WHEN e.initiator_basis IN ('first_seen', 'known_port') THEN hi.set_id END AND pi.protocol = e.protocol
     AND e.initiator_port BETWEEN pi.port_lo AND pi.port_hi
-  LEFT JOIN set_port pr ON pr.set_id = hr.set_id AND pr.protocol = e.protocol
+  LEFT JOIN declared pr ON pr.set_id = CASE WHEN e.initiator_basis IN ('first_seen', 'known_port') THEN hr.set_id END AND pr.protocol = e.protocol
     AND e.responder_port BETWEEN pr.port_lo AND pr.port_hi
 ), directed AS (
   SELECT l.*,
@@ -65,6 +82,7 @@ WITH ends AS (
       OR (l.initiator_basis = 'known_port' AND l.r_held IS NULL AND NOT l.i_declared) AS firm
   FROM looked_up l
 )
+-- Whether a port is declared is asked only where the direction is a guess.
 SELECT d.segment, d.record, d.cluster, d.turned, d.firm,
   CASE WHEN d.turned THEN coalesce(d.r_held, d.r_class) ELSE coalesce(d.i_held, d.i_class) END
     AS initiator_address_set,

@@ -7,13 +7,20 @@
 WITH asked AS (
   SELECT DISTINCT r.party_id, c.protocol, c.target_port AS port
   FROM combination c JOIN set_candidate r ON r.set_id = c.responder_set
+), spoken_of AS (
+  SELECT DISTINCT party_id FROM asked
+), policy AS (
+  SELECT p.party_id, p.level, p.port, p.mode, p.name, p.since
+  FROM spoken_of a JOIN party_policy p ON p.party_id = a.party_id
+), capture AS (
+  SELECT c.party_id, c.port_lo, c.port_hi, c.proxy FROM spoken_of a JOIN party_capture c ON c.party_id = a.party_id
 ), ranked AS (
   SELECT a.party_id, a.protocol, a.port, p.mode,
     row_number() OVER (PARTITION BY a.party_id, a.protocol, a.port
       ORDER BY CASE WHEN p.port IS NULL THEN 1 ELSE 0 END, p.level NULLS LAST, p.since NULLS LAST,
         p.name NULLS LAST) AS nth
   FROM asked a
-  LEFT JOIN party_policy p ON p.party_id = a.party_id AND (p.port IS NULL OR p.port = a.port)
+  LEFT JOIN policy p ON p.party_id = a.party_id AND (p.port IS NULL OR p.port = a.port)
 )
 SELECT r.party_id, r.protocol, r.port,
   coalesce(r.mode, CASE WHEN k.cluster IS NULL THEN 'unknown' ELSE 'PERMISSIVE' END) AS mode,
@@ -23,7 +30,6 @@ SELECT r.party_id, r.protocol, r.port,
 FROM ranked r
 JOIN candidate c ON c.party_id = r.party_id
 LEFT JOIN policy_known k ON k.cluster = c.cluster
-LEFT JOIN party_capture s ON s.party_id = r.party_id AND r.protocol = 'tcp' AND r.port BETWEEN s.port_lo AND s.port_hi
-LEFT JOIN (SELECT DISTINCT party_id FROM party_capture) x ON x.party_id = r.party_id
+LEFT JOIN capture s ON s.party_id = r.party_id AND r.protocol = 'tcp' AND r.port BETWEEN s.port_lo AND s.port_hi
+LEFT JOIN (SELECT DISTINCT party_id FROM capture) x ON x.party_id = r.party_id
 WHERE r.nth = 1
-ORDER BY 1, 2, 3

@@ -3,7 +3,16 @@
 -- returns: combination, initiator_party, responder_party, verdict, reason, rule_id, rule_status, transport_required, transport_status, transport, transport_basis, transport_grade
 -- one row per: combination, initiator_party, responder_party
 -- A Service whose pods are not known is nobody: what answers behind it may be anyone.
-WITH spoken AS (
+WITH probed AS (
+  SELECT pp.party_id, pp.protocol, pp.port, pp.role
+  FROM (SELECT DISTINCT r.party_id FROM combination c JOIN set_candidate r ON r.set_id = c.responder_set) a
+  JOIN party_port pp ON pp.party_id = a.party_id
+  WHERE pp.role IN ('probe', 'probe_connect')
+), claimed AS (
+  SELECT DISTINCT k.party_id
+  FROM (SELECT DISTINCT r.party_id FROM combination c JOIN set_candidate r ON r.set_id = c.responder_set) a
+  JOIN party_component k ON k.party_id = a.party_id
+), spoken AS (
   -- Combinations whose port some rule opens at the responder, whoever asks.
   SELECT DISTINCT c.combination, r.party_id AS responder_party
   FROM combination c
@@ -11,7 +20,7 @@ WITH spoken AS (
   JOIN candidate_term t ON t.party_id = r.party_id
   JOIN rule_grant g ON g.to_term = t.term
   JOIN rule u ON u.rule_id = g.rule_id AND u.revoked_by IS NULL
-  LEFT JOIN party_port pp ON pp.party_id = r.party_id AND pp.role IN ('probe', 'probe_connect') AND pp.protocol = c.protocol
+  LEFT JOIN probed pp ON pp.party_id = r.party_id AND pp.protocol = c.protocol
     AND pp.port = c.target_port
   WHERE t.term LIKE 'component:%' AND (g.protocol IS NULL OR g.protocol = c.protocol)
     AND (g.port_lo IS NULL OR c.target_port BETWEEN g.port_lo AND g.port_hi)
@@ -39,7 +48,7 @@ WITH spoken AS (
   LEFT JOIN rule_match x ON x.combination = c.combination AND x.initiator_party = i.party_id
     AND x.responder_party = r.party_id AND x.place = 1 AND x.revoked_by IS NOT NULL
   LEFT JOIN spoken s ON s.combination = c.combination AND s.responder_party = r.party_id
-  LEFT JOIN (SELECT DISTINCT party_id FROM party_component) k ON k.party_id = r.party_id
+  LEFT JOIN claimed k ON k.party_id = r.party_id
 ), required AS (
   SELECT p.*,
     CASE WHEN p.seen = 'mtls' AND NOT p.trusted THEN 'tls'
@@ -129,4 +138,3 @@ SELECT j.combination, j.initiator_party, j.responder_party, j.verdict, j.reason,
   CASE WHEN j.concerns THEN j.transport_status END AS transport_status,
   j.transport, j.transport_basis, j.transport_grade
 FROM judged j
-ORDER BY 1, 2, 3

@@ -1,13 +1,18 @@
 -- says: Every rule that speaks of a combination's candidates, best first, revoked ones last.
--- reads: combination, set_term, candidate, rule_grant, rule, party_port
+-- reads: combination, set_term, rule_grant, rule, party_port
 -- returns: combination, initiator_party, responder_party, rule_id, kind, transport, revoked_by, place
 -- one row per: combination, initiator_party, responder_party, rule_id
 WITH pair AS (
   SELECT c.combination, c.protocol, c.target_port, c.has_payload, i.party_id AS initiator_party, r.party_id AS responder_party,
-    i.node AS initiator_node, r.node AS responder_node, i.term AS from_term, r.term AS to_term
+    i.node AS initiator_node, r.node AS responder_node, i.term AS from_term, r.term AS to_term,
+    i.kind AS initiator_kind, r.kind AS responder_kind
   FROM combination c
   JOIN set_term i ON i.set_id = c.initiator_set
   JOIN set_term r ON r.set_id = c.responder_set
+), probed AS (
+  SELECT pp.party_id, pp.protocol, pp.port, pp.role
+  FROM (SELECT DISTINCT party_id FROM set_term) a JOIN party_port pp ON pp.party_id = a.party_id
+  WHERE pp.role IN ('probe', 'probe_connect')
 ), granted AS (
   SELECT p.combination, p.initiator_party, p.responder_party, u.rule_id, u.kind, u.transport, u.revoked_by,
     CASE WHEN u.revoked_by IS NULL THEN 0 ELSE 1 END AS revoked,
@@ -20,15 +25,13 @@ WITH pair AS (
   FROM pair p
   JOIN rule_grant g ON g.from_term = p.from_term AND g.to_term = p.to_term
   JOIN rule u ON u.rule_id = g.rule_id
-  JOIN candidate ci ON ci.party_id = p.initiator_party
-  JOIN candidate cr ON cr.party_id = p.responder_party
   -- The kubelet's TCP probe connects and says nothing: whoever says something on that port is no probe.
-  LEFT JOIN party_port pp ON pp.party_id = p.responder_party AND pp.protocol = p.protocol AND pp.port = p.target_port
+  LEFT JOIN probed pp ON pp.party_id = p.responder_party AND pp.protocol = p.protocol AND pp.port = p.target_port
     AND (pp.role = 'probe' OR (pp.role = 'probe_connect' AND NOT p.has_payload))
   WHERE (g.protocol IS NULL OR g.protocol = p.protocol)
     AND (g.port_lo IS NULL OR p.target_port BETWEEN g.port_lo AND g.port_hi)
     AND (g.port_class IS NULL OR pp.port IS NOT NULL)
-    AND (g.from_term <> 'own_node' OR ci.kind = 'unknown' OR cr.kind = 'unknown'
+    AND (g.from_term <> 'own_node' OR p.initiator_kind = 'unknown' OR p.responder_kind = 'unknown'
          OR p.initiator_node = p.responder_node)
 ), best AS (
   SELECT g.*, row_number() OVER (
@@ -42,4 +45,3 @@ SELECT combination, initiator_party, responder_party, rule_id, kind, transport, 
     ORDER BY revoked, kind_place, term_place, port_place, strict_place, rule_id) AS place
 FROM best
 WHERE nth = 1
-ORDER BY 1, 2, 3, 8

@@ -5,4 +5,3 @@
 SELECT DISTINCT m.set_id, p.namespace, p.service_account
 FROM set_member m JOIN party p ON p.party_id = m.party_id
 WHERE p.service_account IS NOT NULL
-ORDER BY 1, 2, 3

@@ -2,14 +2,7 @@
 -- reads: set_member, candidate, party, identified, window_holder
 -- returns: set_id, party_id
 -- one row per: set_id, party_id
-WITH known AS (
-  SELECT set_id, party_id FROM set_member
-  UNION ALL
-  SELECT 'unknown', party_id FROM candidate WHERE party_id LIKE 'unknown:%'
-  UNION ALL
-  SELECT party_id, party_id FROM candidate
-  WHERE party_id IN ('external', 'loopback', 'link_local') OR party_id LIKE 'range:%'
-), side AS (
+WITH side AS (
   SELECT segment, record, true AS initiator, initiator_set AS set_id, initiator_name_set AS name_set,
     initiator_address_set AS address_set
   FROM identified WHERE initiator_set LIKE '%:%'
@@ -23,6 +16,17 @@ WITH known AS (
   UNION
   SELECT s.set_id, w.set_id FROM side s
   JOIN window_holder w ON w.segment = s.segment AND w.record = s.record AND w.initiator = s.initiator
+), asked AS (
+  SELECT initiator_set AS set_id FROM identified
+  UNION SELECT responder_set FROM identified
+  UNION SELECT part FROM part
+), known AS (
+  SELECT m.set_id, m.party_id FROM set_member m JOIN asked a ON a.set_id = m.set_id
+  UNION ALL
+  SELECT 'unknown', party_id FROM candidate WHERE party_id LIKE 'unknown:%'
+  UNION ALL
+  SELECT party_id, party_id FROM candidate
+  WHERE party_id IN ('external', 'loopback', 'link_local') OR party_id LIKE 'range:%'
 ), told AS (
   SELECT set_id, party_id FROM known
   UNION
@@ -38,4 +42,3 @@ SELECT m.set_id, p.party_id
 FROM masquerading m
 JOIN party p ON p.cluster = m.cluster AND p.node = m.node AND p.kind = 'pod' AND NOT coalesce(p.host_network, false)
   AND coalesce(p.masqueraded, true)
-ORDER BY 1, 2

@@ -2,7 +2,10 @@
 -- reads: set_candidate, candidate
 -- returns: set_id, kind, namespace, pod, workload, workload_kind, service_account, labels, node, in_mesh, component, candidates
 -- one row per: set_id
-WITH member AS (
+-- Most sets hold one: nothing is to be compared there.
+WITH size AS (
+  SELECT set_id, count(*) AS members, min(party_id) AS party_id FROM set_candidate GROUP BY set_id
+), member AS (
   SELECT s.set_id, c.kind, c.namespace, c.pod, c.workload, c.workload_kind, c.service_account, c.labels, c.node,
     c.in_mesh, c.component,
     CASE WHEN c.kind = 'pod' THEN c.namespace || '/' || c.pod
@@ -10,10 +13,12 @@ WITH member AS (
          WHEN c.kind IN ('service', 'api_server') THEN coalesce(c.namespace || '/' || c.workload, c.party_id)
          ELSE c.party_id END AS shown,
     row_number() OVER (PARTITION BY s.set_id ORDER BY c.party_id) AS nth
-  FROM set_candidate s JOIN candidate c ON c.party_id = s.party_id
+  FROM size z JOIN set_candidate s ON s.set_id = z.set_id JOIN candidate c ON c.party_id = s.party_id
+  WHERE z.members > 1
 )
 SELECT m.set_id,
   CASE WHEN count(DISTINCT m.kind) = 1 THEN min(m.kind)
+       WHEN max(CASE WHEN m.kind = 'external' THEN 1 ELSE 0 END) = 1 THEN 'ambiguous'
        WHEN max(CASE WHEN m.kind = 'api_server' THEN 1 ELSE 0 END) = 1 THEN 'api_server'
        WHEN max(CASE WHEN m.kind = 'node' THEN 1 ELSE 0 END) = 1 THEN 'node'
        ELSE 'ambiguous' END AS kind,
@@ -32,4 +37,8 @@ SELECT m.set_id,
     THEN '["' || listagg(CASE WHEN m.nth <= 20 THEN m.shown END, '","' ORDER BY m.shown) || '"]' END AS candidates
 FROM member m
 GROUP BY m.set_id
-ORDER BY m.set_id
+UNION ALL
+SELECT z.set_id, c.kind, c.namespace, c.pod, c.workload, c.workload_kind, c.service_account, c.labels, c.node, c.in_mesh,
+  c.component, NULL
+FROM size z JOIN candidate c ON c.party_id = z.party_id
+WHERE z.members = 1

@@ -4,4 +4,3 @@
 -- one row per: name_set, address_set
 SELECT DISTINCT a.set_id AS name_set, b.set_id AS address_set
 FROM set_member a JOIN set_member b ON a.party_id = b.party_id
-ORDER BY 1, 2

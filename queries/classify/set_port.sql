@@ -27,4 +27,3 @@ WITH declared AS (
 SELECT c.set_id, c.protocol, min(c.port_lo) AS port_lo, max(c.port_hi) AS port_hi
 FROM counted c
 GROUP BY c.set_id, c.protocol, c.nth
-ORDER BY 1, 2, 3

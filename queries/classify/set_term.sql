@@ -1,6 +1,6 @@
 -- says: The words by which rules may speak of a candidate that stands in a set with others.
 -- reads: combination, set_candidate, candidate, candidate_term, party_address_term
--- returns: set_id, party_id, term, node
+-- returns: set_id, party_id, term, node, kind
 -- one row per: set_id, party_id, term
 -- A rule about a node or the API server speaks of the address: it covers the pods that the address masquerades, and
 -- whoever shares a node's address is on that node.
@@ -21,8 +21,7 @@ WITH asked AS (
   JOIN party_address_term t ON t.party_id = n.party_id
   WHERE m.set_id LIKE 'behind:%'
 )
-SELECT s.set_id, s.party_id, s.term, coalesce(m.node, n.node) AS node
+SELECT s.set_id, s.party_id, s.term, coalesce(m.node, n.node) AS node, m.kind
 FROM spoken s
 JOIN member m ON m.set_id = s.set_id AND m.party_id = s.party_id
 LEFT JOIN node_address n ON n.set_id = s.set_id
-ORDER BY 1, 2, 3

@@ -8,4 +8,3 @@ SELECT m.set_id,
   max(CASE WHEN p.kind = 'pod' AND NOT coalesce(p.host_network, false) THEN 1 ELSE 0 END) = 1 AS has_pod_address
 FROM set_member m JOIN party p ON p.party_id = m.party_id
 GROUP BY m.set_id
-ORDER BY m.set_id

@@ -29,4 +29,3 @@ FROM window_end w
 JOIN holding h ON h.cluster = w.cluster AND h.address = w.address
   AND h.valid_from > w.first_seen AND h.valid_from <= w.last_seen
 WHERE w.name IS NULL OR w.name LIKE 'host:%'
-ORDER BY 1, 2, 3, 4

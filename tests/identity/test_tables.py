@@ -54,6 +54,23 @@ def test_without_a_snapshot_only_ranges_are_known():
     assert range_of(made, "127.0.0.1", "north") is None
 
 
+def test_behind_public_is_anybody_outside_and_whoever_ever_had_a_public_address():
+    """A log that says no more proves nothing; a Service's address initiates nothing."""
+    items = [
+        *CLUSTER_OBJECTS,
+        node("n2", "198.51.100.2"),
+        service("entry", [{"port": 443}], externalIPs=["198.51.100.80"]),
+    ]
+    made = tables(objects(("13:00", items)), [CLUSTER], [Range("site", "203.0.113.0/24"), Range("lb", "10.9.0.0/16")])
+    members = {key: set() for key in ("from:public", "to:public")}
+    for row in made["named"].to_pylist():
+        if row["key"] in members:
+            found = (m["party_id"] for m in made["set_member"].to_pylist() if m["set_id"] == row["set_id"])
+            members[row["key"]] |= {party.partition("#")[0] for party in found}
+    assert members["from:public"] == {"external", "range:site", "prod/node/n2"}
+    assert members["to:public"] == members["from:public"] | {"prod/service/shop/entry"}
+
+
 def test_ids_do_not_depend_on_the_order_of_objects_or_snapshots():
     """A partition classified twice from the same knowledge must say the same."""
     first = tables(objects(("12:30", CLUSTER_OBJECTS), ("13:00", CLUSTER_OBJECTS)), [CLUSTER])
@@ -72,7 +89,8 @@ def test_a_party_keeps_its_id_when_another_snapshot_is_added():
 def test_a_pod_row_says_what_the_pod_was():
     """The columns reports print."""
     world = World(("13:00", CLUSTER_OBJECTS))
-    assert world.of("party", "pod:web") == [
+    (row,) = world.of("party", "pod:web")
+    assert [{name: value for name, value in row.items() if name != "profile"}] == [
         {
             "cluster": "prod",
             "kind": "pod",
@@ -89,6 +107,24 @@ def test_a_pod_row_says_what_the_pod_was():
         }
     ]
     assert world.of("party_label", "pod:web") == [{"key": "a", "value": "1"}, {"key": "b", "value": "2"}]
+
+
+def test_pods_have_one_profile_exactly_if_they_are_probed_captured_and_bound_alike():
+    """Classification judges such pods once; names, labels and ports that nobody probes do not part them."""
+    probe = {"name": "app", "readinessProbe": {"httpGet": {"port": 8080}}}
+    sidecar = {"name": "istio-proxy"}
+    pods = [
+        pod("one", "10.0.0.1", "12:00", containers=[probe], labels={"a": "1"}),
+        pod("two", "10.0.0.2", "12:05", containers=[probe | {"ports": [{"containerPort": 80}]}], node="n2"),
+        pod("unprobed", "10.0.0.3", "12:00"),
+        pod("meshed", "10.0.0.4", "12:00", containers=[probe, sidecar]),
+        pod("bound", "10.0.0.5", "12:00", containers=[probe], namespace="bank"),
+    ]
+    world = World(("13:00", [*pods, peer_authentication("p", "STRICT", namespace="bank")]))
+    profile = {row["pod"]: row["profile"] for row in world.rows["party"] if row["kind"] == "pod"}
+    assert profile["one"] == profile["two"]
+    assert len(set(profile.values())) == 4
+    assert {row["profile"] for row in world.rows["party"] if row["kind"] != "pod"} <= {None}
 
 
 def test_two_clusters_with_the_same_addresses_are_kept_apart():

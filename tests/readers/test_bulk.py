@@ -71,6 +71,12 @@ def records(draw):
     return json.dumps(record, ensure_ascii=draw(st.booleans())).encode()
 
 
+def hit(record, **beside):
+    """A line of an index's export."""
+    around = {"_index": "tigera_secure_ee_flows", "_id": "1", "_source": "here"} | beside
+    return json.dumps(around).encode().replace(b'"here"', record)
+
+
 def line(**changes):
     return json.dumps(RECORD | changes).encode()
 
@@ -86,10 +92,28 @@ def test_both_roads_tell_the_same_of_every_record(lines):
     assert told(data) == told(data, at_once=False)
 
 
+BESIDE = [
+    {}, {"sort": [1]}, {"kubernetes": {"pod_name": "p", "namespace_name": "n"}}, {"log": "x"}, {"Key": {"a": "b"}},
+    {"_source2": {"proto": "udp"}}, {"reporter": "dst"}, {"_type": '"'},
+]  # fmt: skip
+
+
 @needs_core
-def test_plain_records_take_the_fast_road():
+@settings(max_examples=100, deadline=None)
+@example([line(), hit(line()), hit(hit(line()))], {})
+@example([hit(line()), line(), hit(hit(line())), hit(b"[]"), hit(b'{"_source": null}')], {})
+@given(st.lists(records() | st.builds(hit, records() | st.just(b"1")), min_size=1, max_size=8), st.sampled_from(BESIDE))
+def test_both_roads_tell_the_same_of_records_in_a_stores_export(lines, beside):
+    """Whatever stands beside them, and if some stand alone."""
+    data = b"\n".join([*lines, *(hit(one, **beside) for one in lines)])
+    assert told(data) == told(data, at_once=False)
+
+
+@needs_core
+@pytest.mark.parametrize("around", [bytes, hit], ids=["alone", "export"])
+def test_plain_records_take_the_fast_road(around):
     """Else nobody would notice that it is never taken."""
-    data = b"".join(json.dumps(RECORD | {"source_port": port}).encode() + b"\n" for port in range(1, 1001))
+    data = b"".join(around(line(source_port=port)) + b"\n" for port in range(1, 1001))
     with patch.object(calico, "parse", side_effect=AssertionError("read one line at a time")):
         rows, rejects, read, _ = told(data)
     assert (len(rows), rejects, read) == (1000, [], 1000)

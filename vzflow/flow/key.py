@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ def canonical_address(text: str) -> str:
     return str(address)
 
 
+@lru_cache(maxsize=1 << 16)
 def address_key(text: str) -> str:
     """Return 32 hex digits that order addresses of both families: IPv4 as its IPv4-mapped form."""
     address = ip_address(text)

@@ -25,6 +25,7 @@ IDENTITY: dict[str, pa.Schema] = {
     # kind: pod | node | api_server | service | range. in_mesh: has a sidecar, or is an Istio gateway.
     # masqueraded: leaves the cluster with its node's address (null: nothing says so).
     # known_until: the newest moment a snapshot vouches for this holder (null: it is known to have ended).
+    # profile: equal for pods whose probes in party_port, party_capture and party_policy are the same; null if not told.
     "party": _table(
         party_id=TEXT,
         cluster=TEXT,
@@ -38,6 +39,7 @@ IDENTITY: dict[str, pa.Schema] = {
         node=TEXT,
         in_mesh=FLAG,
         host_network=FLAG,
+        profile=TEXT,
         masqueraded=FLAG,
     ),
     "party_label": _table(party_id=TEXT, key=TEXT, value=TEXT),
@@ -71,8 +73,11 @@ IDENTITY: dict[str, pa.Schema] = {
         service=TEXT,
         basis=TEXT,
     ),
-    # Who a record names. key: pod:NS/NAME, prefix:NS/PREFIX, host:NAME.
+    # Who a record names. key: pod:NS/NAME, prefix:NS/PREFIX, host:NAME; from:public and to:public are whoever may stand
+    # behind an address that a log only calls public, at any time, as sets `public:…`.
     "named": _table(cluster=TEXT, key=TEXT, valid_from=TIME, valid_to=TIME, known_until=TIME, set_id=TEXT),
+    # When pods of all namespaces were listed, and until when they were watched from then on (else the same moment).
+    "pods_listed": _table(cluster=TEXT, listed_at=TIME, known_until=TIME),
     # Spans that two pods, or two Services, claim by their own records though one address has one holder: the later
     # start kept it. lost and kept: KIND/NAMESPACE/NAME.
     "contested": _table(cluster=TEXT, address=TEXT, valid_from=TIME, valid_to=TIME, lost=TEXT, kept=TEXT),

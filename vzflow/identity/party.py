@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 from blake3 import blake3
@@ -66,6 +66,13 @@ class Party:
         content = asdict(self) | {"ports": sorted(self.ports)}
         digest = blake3(json.dumps(content, sort_keys=True).encode()).hexdigest(4)
         return "/".join(filter(None, (self.cluster, self.kind, self.namespace, self.name))) + f"#{digest}"
+
+
+@cache
+def profile_of(ports: Ports, capture: tuple[tuple[int, int], ...], policies: tuple[Policy, ...]) -> str:
+    """Return what is the same for pods that are probed, captured and bound by policies alike; see `flow/lookups.py`."""
+    probed = sorted(port for port in ports if port[2] in ("probe", "probe_connect"))
+    return blake3(json.dumps([probed, capture, [asdict(p) for p in policies]]).encode()).hexdigest(8)
 
 
 class Owners:

@@ -25,11 +25,13 @@ _ADDRESSES = pa.schema([("cluster", TEXT), ("address", TEXT), ("key", TEXT)])
 
 
 class Engine(Protocol):
-    """What classification needs of a database: register a table, make a table from a query, fetch a query's rows."""
+    """What classification needs of a database: tables and views of given rows and of queries, and a query's rows."""
 
     def register(self, name: str, table: pa.Table) -> None: ...
 
     def create_table(self, name: str, sql: str) -> None: ...
+
+    def create_view(self, name: str, sql: str) -> None: ...
 
     def run(self, sql: str, params: Mapping[str, Any] | None = None) -> pa.Table: ...
 
@@ -46,9 +48,10 @@ def prepare(engine: Engine, lookups: Mapping[str, pa.Table]) -> None:
 
 def classify(engine: Engine) -> None:
     """
-    Make the table `classified` from the table or view `recorded`: one row per recorded row.
+    Decide about the rows of the table or view `recorded`, and make the view `classified`: one row for each of them.
 
-    Needs `prepare` before. Addresses are turned into ordered keys here because no portable SQL can.
+    Needs `prepare` before. The view puts together what is decided: its rows are many and are read once. Addresses
+    are turned into ordered keys here because no portable SQL can.
     """
     seen = engine.run(
         "SELECT cluster, initiator_ip AS address FROM recorded WHERE initiator_ip IS NOT NULL "
@@ -61,7 +64,8 @@ def classify(engine: Engine) -> None:
     )
     for name, query in catalogue.stages().items():
         if _per_flow(name):
-            engine.create_table(name, query.sql)
+            make = engine.create_view if name == RESULT else engine.create_table
+            make(name, query.sql)
 
 
 def digest() -> str:

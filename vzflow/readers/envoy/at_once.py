@@ -255,7 +255,7 @@ class EnvoyLines:
             lasts = found.lasts(self._counts)
             return pa.array(found.begins + np.where(sources == 2, lasts * 1000, 0), mask=sources == 0).cast(kind)
         table = found.ips if name in _IPS else found.ports if name in _PORTS else found.values
-        values = table[np.maximum(sources - 1, 0), at]
+        values = table[np.maximum(sources - 1, 0), at] if len(table) else np.zeros(len(at), np.int64)
         if name in _IPS:
             return self._ips.column(np.where(sources > 0, values, -1))
         return pa.array(np.where(sources == _ZERO, 0, values), mask=sources == 0).cast(kind)
