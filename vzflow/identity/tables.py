@@ -187,8 +187,8 @@ def _public(
     """
     Return who may stand behind an address that a log only calls public, where the cluster is known at all.
 
-    That is anybody outside, and whoever ever had such an address; a Service's initiates nothing. Where the cluster's own
-    ranges are public it may be any pod, also one that no snapshot saw, and nothing is said.
+    That is anybody outside, and whoever ever had such an address; a Service's initiates nothing. Where the cluster's
+    own ranges are public it may be any pod, also one that no snapshot saw, and nothing is said.
     """
     own = [cidr for c, cidr, _, _ in found.ranges if c == cluster]
     known = any(p.cluster == cluster for p in found.parties.values())
