@@ -302,3 +302,28 @@ def test_5_26_an_aggregated_record_is_everyone_of_its_prefix():
     (row,) = judged(flow(None, CONSOLE, 15090, **named), with_objects=pods)
     assert (row["initiator_component"], row["rule_id"], row["verdict"]) == ("prometheus", "R04", "expected")
     assert json.loads(row["initiator_candidates"]) == [f"{SYSTEM}/prometheus-1", f"{SYSTEM}/prometheus-2"]
+
+
+def test_5_26_what_a_log_only_calls_public_is_judged_as_everybody_with_a_public_address():
+    """`pub` names nobody: an entry that takes anyone from outside takes it, a console does not; `pvt` may be anyone."""
+    named = {"source": "calico", "reporter": "responder", "initiator_basis": "reporter", "initiator_port": None}
+    public, private = ({"initiator_named_kind": f"{kind}_network"} for kind in ("public", "private"))
+    rows = judged(
+        flow(None, GATEWAY, 8443, **named, **public),
+        flow(None, CONSOLE, 8000, **named, **public),
+        flow(None, GATEWAY, 8443, **named, **private),
+    )
+    assert [(r["verdict"], r["rule_id"]) for r in rows] == [
+        ("expected", "R17"),
+        ("unexpected", None),
+        ("unknown", None),
+    ]
+    assert [r["initiator_identity_basis"] for r in rows] == ["network", "network", "not_recorded"]
+
+
+def test_5_26_a_public_range_that_was_named_is_a_candidate_of_its_own():
+    """Where the rules tell it from the rest of the world, the verdict is open."""
+    named = {"source": "calico", "reporter": "responder", "initiator_basis": "reporter", "initiator_port": None}
+    one = flow(None, GATEWAY, 8443, initiator_named_kind="public_network", **named)
+    assert verdict(one, ranges=(Range("partner", "203.0.113.0/24"),)) == [("unknown", "initiator_ambiguous")]
+    assert verdict(one, ranges=(Range("office", "10.77.0.0/16"),)) == [("expected", "R17")]

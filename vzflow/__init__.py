@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vzflow.pipeline.verbs import explain, ingest, query, report, sql
+    from vzflow.pipeline.verbs import compact, explain, ingest, query, report, sql
 
-__all__ = ["explain", "ingest", "query", "report", "sql"]
+__all__ = ["compact", "explain", "ingest", "query", "report", "sql"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module's attribute

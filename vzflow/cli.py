@@ -32,6 +32,8 @@ app = typer.Typer(
 )  # fmt: skip
 model_app = typer.Typer(rich_markup_mode=None, invoke_without_command=True, help="The documented model.")
 app.add_typer(model_app, name="model")
+store_app = typer.Typer(rich_markup_mode=None, invoke_without_command=True, help="The store itself.")
+app.add_typer(store_app, name="store")
 
 # What is wrong with the arguments themselves: typer brings click with it and shows this much of it.
 _ArgumentProblem: Any = typer.BadParameter.__base__
@@ -149,6 +151,8 @@ def ingest(
         for note in result.notes:
             _say(note)
     _tell(result.inputs, result.errors, quiet=quiet)
+    if result.moved and not quiet:
+        _say(f"{result.moved} flows stored earlier are judged otherwise now")
     _exit(result.exit_code(strict=strict))
 
 
@@ -366,6 +370,16 @@ def model_show(model: ModelOption = None, output: OutputOption = "text") -> None
     _print(rules.render(loaded.tables(), loaded.names, output == "json"))
 
 
+@store_app.command("compact")
+def store_compact(store: StoreOption = DEFAULT_STORE, quiet: QuietOption = False) -> None:
+    """Drop observations of the cluster that say nothing new, and join their files."""
+    from vzflow.pipeline import verbs
+
+    before, after = verbs.compact(store)
+    if not quiet:
+        _say(f"identity: {after} of {before} observations kept")
+
+
 @app.command()
 def run(
     route: Annotated[Path, typer.Argument(help="Route file, as pipelines/hourly.toml.", metavar="ROUTE.toml")],
@@ -408,6 +422,7 @@ def _vzflow(
     _help_without_command(context)
 
 
+@store_app.callback()
 @model_app.callback()
 def _model(context: typer.Context) -> None:
     _help_without_command(context)

@@ -27,6 +27,7 @@ WITH overlap AS (
                      ELSE l.initiator_address_basis END
          WHEN oi.name_set IS NULL AND l.initiator_address_basis = 'address' THEN 'name_and_address'
          WHEN l.initiator_name_set = 'unknown' AND w.initiator_window IS NULL THEN 'not_found'
+         WHEN l.initiator_name_set LIKE 'public:%' THEN 'network'
          ELSE 'name' END AS initiator_identity_basis,
     CASE WHEN l.responder_name_set = 'unknown' AND w.responder_window IS NOT NULL THEN NULL
          WHEN orr.name_set IS NOT NULL AND l.responder_address_basis = 'host_port' THEN NULL
@@ -44,6 +45,7 @@ WITH overlap AS (
          WHEN orr.name_set IS NULL AND l.responder_address_basis IN ('address', 'service', 'host_port')
            THEN 'name_and_address'
          WHEN l.responder_name_set = 'unknown' AND w.responder_window IS NULL THEN 'not_found'
+         WHEN l.responder_name_set LIKE 'public:%' THEN 'network'
          ELSE 'name' END AS responder_identity_basis,
     f.protocol, f.source, f.reporter, f.action, f.connection_state, f.response_code, f.app_protocol,
     CASE WHEN f.hop = 'pod_internal' THEN 'pod_internal'

@@ -18,6 +18,7 @@ WITH size AS (
 )
 SELECT m.set_id,
   CASE WHEN count(DISTINCT m.kind) = 1 THEN min(m.kind)
+       WHEN max(CASE WHEN m.kind = 'external' THEN 1 ELSE 0 END) = 1 THEN 'ambiguous'
        WHEN max(CASE WHEN m.kind = 'api_server' THEN 1 ELSE 0 END) = 1 THEN 'api_server'
        WHEN max(CASE WHEN m.kind = 'node' THEN 1 ELSE 0 END) = 1 THEN 'node'
        ELSE 'ambiguous' END AS kind,

@@ -12,11 +12,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.captures import Capture
+from bench.inputs import Capture, Log
 from bench.measure import Run, middle
 from bench.programs import CHECKOUT, Program
 
-_BEGIN, _END = "<!-- Made by `make bench BENCH=--write`. -->", "<!-- End of what is made. -->"
+_BEGIN, _END = "<!-- Made by `make bench BENCH=--write`: {}. -->", "<!-- End of {}. -->"
 _HEADINGS = ("PROGRAM", "CPU s", "LEAST", "WALL s", "MB", "M/CPU s", "TIMES", "GOAL", "")
 
 
@@ -26,34 +26,41 @@ class Entry(NamedTuple):
 
     Args:
         times: Goal: it needs at least so many times the first program's CPU or, in a case of wall time, is so many
-            times as fast.
+            times as fast; in a case of memory, it needs at most so many times the first one's.
         memory: Goal: it needs at most so many MB.
+        inputs: Instead of the case's.
     """
 
     program: Program
     times: float | None = None
     memory: float | None = None
+    inputs: tuple[Capture | Log, ...] | None = None
 
 
 @dataclass(frozen=True)
 class Case:
     """
-    Programs that read the same captures.
+    Programs that read the same inputs.
 
     Args:
-        of: What TIMES compares with the first program: `cpu`, `wall`, or nothing.
+        of: What TIMES compares with the first program: `cpu`, `wall`, `memory`, or nothing.
         rounds: Instead of those asked for.
+        section: Of the page: `captures` or `logs`.
     """
 
     title: str
-    captures: tuple[Capture, ...]
+    inputs: tuple[Capture | Log, ...]
     entries: tuple[Entry, ...]
     of: str | None = "cpu"
     rounds: int | None = None
+    section: str = "captures"
 
     def keeping(self, pattern: str) -> Case:
         """The same with the programs whose name matches."""
         return replace(self, entries=tuple(e for e in self.entries if re.search(pattern, e.program.name)))
+
+    def inputs_of(self, entry: Entry) -> tuple[Capture | Log, ...]:
+        return entry.inputs or self.inputs
 
 
 @dataclass
@@ -77,13 +84,16 @@ class Made(NamedTuple):
     cores: int
 
 
+def counted(inputs: Sequence[Capture | Log]) -> dict[str, int]:
+    """What is in them together; the records first."""
+    return {what: sum(one.counts[what] for one in inputs) for what in inputs[0].counts}
+
+
 def table(case: Case, rows: Sequence[Row]) -> str:
     """An aligned table under the case's title."""
-    packets = sum(capture.packets for capture in case.captures)
-    flows = sum(capture.flows for capture in case.captures)
-    lines = [_HEADINGS, *(_cells(case, row, rows, packets) for row in rows)]
+    lines = [_HEADINGS, *(_cells(case, row, rows) for row in rows)]
     widths = [max(len(line[i]) for line in lines if len(line) > 2 or i == 0) for i in range(len(_HEADINGS))]
-    text = [f"{case.title}: {packets:,} packets, {flows:,} flows"]
+    text = [f"{case.title}: " + ", ".join(f"{number:,} {what}" for what, number in counted(case.inputs).items())]
     for line in lines:
         cells = [line[0].ljust(widths[0])]
         if len(line) == 2:
@@ -95,17 +105,18 @@ def table(case: Case, rows: Sequence[Row]) -> str:
     return "\n".join(text) + "\n"
 
 
-def _cells(case: Case, row: Row, rows: Sequence[Row], packets: int) -> tuple[str, ...]:
+def _cells(case: Case, row: Row, rows: Sequence[Row]) -> tuple[str, ...]:
     name = row.entry.program.name
     if row.fault is not None:
         return name, row.fault
     cpu = middle(row.runs, "cpu")
     times = _times(case, row, rows)
     memory = max(run.memory for run in row.runs)
-    rate = f"{packets / cpu / 1e6:.2f}" if case.of else ""
+    records = next(iter(counted(case.inputs_of(row.entry)).values()))
+    rate = f"{records / cpu / 1e6:.2f}" if case.of else ""
     return (
         name, f"{cpu:.2f}", f"{min(run.cpu for run in row.runs):.2f}", f"{middle(row.runs, 'wall'):.2f}",
-        f"{memory:.0f}", rate, "" if times is None else f"{times:.2f}", _goal(row.entry, times, memory),
+        f"{memory:.0f}", rate, "" if times is None else f"{times:.2f}", _goal(case, row.entry, times, memory),
         "; ".join(filter(None, (row.note, row.entry.program.does))),
     )  # fmt: skip
 
@@ -119,16 +130,20 @@ def _times(case: Case, row: Row, rows: Sequence[Row]) -> float | None:
     return other / mine if case.of == "wall" else mine / other
 
 
-def _goal(entry: Entry, times: float | None, memory: float) -> str:
+def _goal(case: Case, entry: Entry, times: float | None, memory: float) -> str:
     if entry.memory is not None:
         return f"<= {entry.memory:.0f} MB {'met' if memory <= entry.memory else 'MISSED'}"
-    if entry.times is None or times is None:
-        return "" if entry.times is None else f">= {entry.times:g}"
-    return f">= {entry.times:g} {'met' if times >= entry.times else 'MISSED'}"
+    if entry.times is None:
+        return ""
+    goal = f"{'<=' if case.of == 'memory' else '>='} {entry.times:g}"
+    if times is None:
+        return goal
+    met = times <= entry.times if case.of == "memory" else times >= entry.times
+    return f"{goal} {'met' if met else 'MISSED'}"
 
 
-def write(path: Path, tables: Sequence[str], made: Made, versions: dict[str, str]) -> None:
-    """Put the tables between the markers of the page."""
+def write(path: Path, section: str, tables: Sequence[str], made: Made, versions: dict[str, str]) -> None:
+    """Put the tables between the markers of a section of the page."""
     facts = {
         "date": f"{made.at:%Y-%m-%d %H:%M} UTC",
         "vzflow": _commit(),
@@ -141,9 +156,10 @@ def write(path: Path, tables: Sequence[str], made: Made, versions: dict[str, str
     }
     told = "".join(f"| {name} | {value} |\n" for name, value in facts.items())
     tables_text = "\n".join(f"```text\n{text}```\n" for text in tables)
-    begin, rest = path.read_text().split(_BEGIN)
-    _, end = rest.split(_END)
-    path.write_text(f"{begin}{_BEGIN}\n\n| what | |\n| --- | --- |\n{told}\n{tables_text}\n{_END}{end}")
+    first, last = _BEGIN.format(section), _END.format(section)
+    begin, rest = path.read_text().split(first)
+    _, end = rest.split(last)
+    path.write_text(f"{begin}{first}\n\n| what | |\n| --- | --- |\n{told}\n{tables_text}\n{last}{end}")
 
 
 def _commit() -> str:

@@ -1,5 +1,5 @@
 """
-The programs that are measured, each with the command that reads a capture, and what it does and does not do.
+The programs that are measured, each with the command that reads an input, and what it does and does not do.
 
 `{out}` in a command is a new folder. A program that is not there is named as missing; nothing is estimated for it.
 """
@@ -22,13 +22,14 @@ NFSTREAM = "nfstream==6.6.0"
 @dataclass(frozen=True)
 class Program:
     """
-    Something that reads a capture.
+    Something that reads a capture or a log.
 
     Args:
-        command: Its words, for the captures it is given.
+        command: Its words, for the inputs it is given.
         source: How to get it, told when it is missing.
         does: What it does less or more than vzflow, briefly.
-        packets: Pattern whose group is the number of packets it says it has read of a capture; null if it does not say.
+        records: Pattern whose group is the number of packets or lines it says it has read of an input; null if it does
+            not say.
         version: Command that tells its version.
     """
 
@@ -36,18 +37,18 @@ class Program:
     command: Callable[[list[Path]], list[str | Path]]
     source: str
     does: str = ""
-    packets: str | None = None
+    records: str | None = None
     version: tuple[str, ...] = ()
 
     def missing(self) -> bool:
         return shutil.which(str(self.command([Path("x")])[0])) is None
 
-    def short_of(self, packets: int, told: str) -> str | None:
-        """What is wrong if it says that it has read another number of packets."""
-        if self.packets is None:
+    def short_of(self, records: int, what: str, told: str) -> str | None:
+        """What is wrong if it says that it has read another number of *records*, which are *what*."""
+        if self.records is None:
             return None
-        read = sum(int(number) for number in re.findall(self.packets, told))
-        return None if read == packets else f"read {read:,} of {packets:,} packets"
+        read = sum(int(number) for number in re.findall(self.records, told))
+        return None if read == records else f"read {read:,} of {records:,} {what}"
 
     def told_version(self) -> str:
         """The first thing that looks like a version in what it says, or `unknown`."""
@@ -61,8 +62,8 @@ class Program:
 def vzflow(*options: str) -> Callable[[list[Path]], list[str | Path]]:
     """`vzflow ingest` of this checkout into an empty store."""
 
-    def command(captures: list[Path]) -> list[str | Path]:
-        return [sys.executable, "-m", "vzflow", "ingest", "--store", "{out}/store", *options, *captures]
+    def command(inputs: list[Path]) -> list[str | Path]:
+        return [sys.executable, "-m", "vzflow", "ingest", "--store", "{out}/store", *options, *inputs]
 
     return command
 

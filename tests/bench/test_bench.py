@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from bench import bench, measure, page
-from bench.captures import Capture
+from bench.inputs import Capture, Log
 from bench.measure import Run
 from bench.page import Case, Entry, Made, Row
 from bench.programs import NFPCAPD, Program
@@ -74,23 +74,37 @@ def test_goals_stand_beside_what_was_measured():
 
 def test_program_that_reads_less_than_all_is_told_of():
     """Its figures are for less work."""
-    assert NFPCAPD.short_of(5, "Total: Processed: 5, skipped: 0") is None
-    assert NFPCAPD.short_of(5, "Total: Processed: 4, skipped: 1") == "read 4 of 5 packets"
+    assert NFPCAPD.short_of(5, "packets", "Total: Processed: 5, skipped: 0") is None
+    assert NFPCAPD.short_of(5, "packets", "Total: Processed: 4, skipped: 1") == "read 4 of 5 packets"
+
+
+def test_long_log_has_a_goal_beside_the_memory_of_a_short_one():
+    """Its records are its own, and so is its rate; memory is to be no more, not less."""
+    short, long = Log("istio", 1_000_000), Log("istio", 5_000_000)
+    entries = Entry(program("vzflow"), memory=100), Entry(program("vzflow, long"), 1.1, inputs=(long,))
+    case = Case("t", (short,), entries, of="memory")
+    rows = [Row(entries[0], runs=[run()]), Row(entries[1], runs=[run(cpu=2.0, memory=110.0)])]
+    told = lines(case, rows)
+    assert told[0] == "t: 1,000,000 lines"
+    assert told[2].split()[-6:] == ["100", "1.00", "<=", "100", "MB", "met"]
+    assert told[3].split()[-6:] == ["110", "2.50", "1.10", "<=", "1.1", "met"]
+    rows[1].runs[0] = run(memory=111.0)
+    assert lines(case, rows)[3].endswith("<= 1.1 MISSED")
 
 
 def test_page_keeps_what_is_around_the_tables(tmp_path):
-    """Only what stands between the markers is written, and again at the next run."""
+    """Only what stands between the markers of a section is written, and again at the next run."""
     path = tmp_path / "page.md"
     path.write_text((bench.CHECKOUT / "docs" / "benchmarks.md").read_text())
-    before = path.read_text().split("<!--")[0]
-    assert "<!--" in path.read_text()
+    captures, logs = path.read_text().split("## Logs\n")
     for words in ("--first", "--second"):
-        page.write(
-            path, ["what was measured\n"], Made(bench.datetime(2026, 1, 2), words, 3, 0.1, 0.2, 2), {"tool": "1.2"}
-        )
+        made = Made(bench.datetime(2026, 1, 2), words, 3, 0.1, 0.2, 2)
+        page.write(path, "logs", ["what was measured\n"], made, {"tool": "1.2"})
     text = path.read_text()
-    assert text.startswith(before)
+    assert text.startswith(captures + "## Logs\n" + logs.split("<!--")[0])
     assert (text.count("what was measured"), "--second" in text, "--first" in text) == (1, True, False)
+    page.write(path, "captures", ["another\n"], made, {})
+    assert path.read_text().endswith(text.split("## Logs\n")[1])
 
 
 def test_small_run_measures_every_program_that_is_there(tmp_path, capsys):
@@ -99,7 +113,7 @@ def test_small_run_measures_every_program_that_is_there(tmp_path, capsys):
     code = bench.main(words)
     told = capsys.readouterr().out.splitlines()
     assert told[0] == "full size: 20,000 packets, 500 flows"
-    for entry in next(bench.cases(bench.Size.of(20_000, 500), tmp_path)).entries:
+    for entry in next(bench.cases(bench.SHORT, tmp_path)).entries:
         (line,) = (line for line in told if line.startswith(f"  {entry.program.name}  "))
         if entry.program.missing():
             assert f"missing: {entry.program.source}" in line
@@ -109,9 +123,22 @@ def test_small_run_measures_every_program_that_is_there(tmp_path, capsys):
     assert code == 0
 
 
+def test_small_run_measures_logs_and_their_memory(tmp_path, capsys):
+    """1000 lines: every program reads all of them, compressed or not, and a longer log for memory."""
+    only = "^logs: (Calico JSON$|Istio text, gzip|memory, Istio)"
+    words = ["--lines", "1000", "--rounds", "1", "--only", only, "--no-install", "--cache", str(tmp_path)]
+    assert bench.main(words) == 0
+    told = capsys.readouterr().out
+    assert "exit" not in told
+    assert "of 1,000 lines" not in told
+    titles = ["logs: Calico JSON", "logs: Istio text, gzip", "logs: memory, Istio text"]
+    assert [line for line in told.splitlines() if line.startswith("logs: ")] == [f"{t}: 1,000 lines" for t in titles]
+    assert "\n  vzflow, 10,000 lines " in told
+
+
 @pytest.mark.parametrize("name", ["tcpdump", "nfpcapd", "argus", "softflowd", "tshark"])
 def test_version_is_told_of_what_is_there(name, tmp_path):
     """A page without versions says nothing."""
     if shutil.which(name) is None:
         pytest.skip(f"{name} is not installed")
-    assert bench.versions(bench.SHORT, tmp_path)[name][0].isdigit()
+    assert bench.versions(bench.cases(bench.SHORT, tmp_path))[name][0].isdigit()

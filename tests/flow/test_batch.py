@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from vzflow.flow.batch import BadBatch, batch_of_columns, checked, numbered
+from vzflow.flow.batch import BadBatch, batch_of_columns, checked, numbered, used
 from vzflow.flow.schema import COUNT, FLOW_SCHEMA, NUMBERED, PORT, TEXT
 
 #: The columns that are never null, with a value each.
@@ -56,3 +56,12 @@ def test_numbered_text_is_held_once_and_null_where_its_text_is():
     assert column.type == NUMBERED
     assert column.to_pylist() == ["a", None, "a", "b"]
     assert column.dictionary.to_pylist() == ["a", "b"]
+
+
+def test_a_column_that_is_used_has_the_texts_of_its_rows_and_says_the_same():
+    """Nulls and repeated rows stay; of no row there are no texts."""
+    column = numbered(["a", None, "b", "c"], np.array([0, 3, 1, 3, 2]))
+    for part, texts in ((column.slice(1, 3), ["c"]), (column.slice(2, 1), []), (column.slice(0, 0), [])):
+        assert used(part).to_pylist() == part.to_pylist()
+        assert used(part).dictionary.to_pylist() == texts
+        assert used(part).type == NUMBERED

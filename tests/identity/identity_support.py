@@ -146,7 +146,7 @@ class World:
         self.rows = {name: table.to_pylist() for name, table in made.items() if name not in _TIMED}
         for name in _TIMED:
             table = made[name]
-            for column in ("valid_from", "valid_to", "known_until", "since"):
+            for column in ("valid_from", "valid_to", "known_until", "since", "listed_at"):
                 if column in table.column_names:
                     place = table.column_names.index(column)
                     table = table.set_column(place, column, table.column(column).cast(pa.int64()))
@@ -197,4 +197,4 @@ class World:
         return {self.title(party) for party in members}
 
 
-_TIMED = ("holding", "endpoint", "named", "party_policy", "contested")
+_TIMED = ("holding", "endpoint", "named", "party_policy", "contested", "pods_listed")

@@ -6,6 +6,8 @@ import json
 
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from identity.identity_support import CLUSTER, World, at, objects, pod, service, us
 
 from vzflow.flow.errors import UnreadableInput
@@ -82,6 +84,13 @@ def test_a_list_in_a_recording_ends_whom_it_lacks_at_some_moment_since_the_last_
     assert made.holder("10.0.0.1", "12:59") == {"pod:old"}
     assert made.vouched("10.0.0.1", "12:59") == us("12:20")
     assert made.holder("10.0.0.1", "13:00") == set()
+
+
+def test_when_all_pods_were_known_is_told_apart_from_when_some_were(world):
+    """A list of all namespaces vouches for its moment, a watch for the time after it, a single object for nothing."""
+    made = world([listing("12:10", []), event("BOOKMARK", POD_BOOKMARK, "12:20")], [pod("web", "10.0.0.1", "12:00")])
+    found = [(row["listed_at"], row["known_until"]) for row in made.rows["pods_listed"]]
+    assert found == [(us("12:10"), us("12:20"))]
 
 
 def test_the_same_recording_given_twice_or_compressed_is_one(tmp_path):
@@ -178,6 +187,47 @@ def test_an_event_of_another_shape_is_refused_by_name(tmp_path, document, says):
     (tmp_path / "a").write_text(json.dumps(document))
     with pytest.raises(UnreadableInput, match=says):
         load([tmp_path / "a"], CLUSTER)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 300) | st.sampled_from(["", "Pod", "delete", "ADDED", at("12:00")]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["kind", "name", "uid"]), inner),
+    max_leaves=4,
+)
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> object:
+    """An event of a watch, or an audit record, with some of its values replaced."""
+    web = pod("web", "10.0.0.1", "12:00")
+    about = {"resource": "pods", "namespace": "shop", "name": "web"}
+    status = {"kind": "Status", "details": {"uid": "u"}}
+    audited = [audit("delete", shown, "12:30", **about) for shown in (web, status)]
+    whole = json.loads(json.dumps(draw(st.sampled_from([event("DELETED", web, "12:30"), *audited]))))
+    for _ in range(draw(st.integers(1, 3))):
+        place = whole
+        while isinstance(place, dict) and place:
+            key = draw(st.sampled_from(sorted(place)))
+            if draw(st.booleans()) or not isinstance(place[key], dict):
+                place[key] = draw(JSON)
+                break
+            place = place[key]
+    return whole
+
+
+@given(damaged())
+@settings(max_examples=300, deadline=None)
+def test_whatever_an_event_holds_it_is_read_or_refused_in_one_line(tmp_path_factory, document):
+    """Never a traceback, also when the timeline is made of it."""
+    path = tmp_path_factory.mktemp("events") / "a"
+    path.write_text(json.dumps(document))
+    try:
+        World(table=load([path], CLUSTER))
+    except UnreadableInput as error:
+        said = str(error)
+    else:
+        said = ""
+    assert "\n" not in said
 
 
 def test_a_snapshot_and_a_recording_make_one_timeline(tmp_path):

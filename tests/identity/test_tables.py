@@ -54,6 +54,23 @@ def test_without_a_snapshot_only_ranges_are_known():
     assert range_of(made, "127.0.0.1", "north") is None
 
 
+def test_behind_public_is_anybody_outside_and_whoever_ever_had_a_public_address():
+    """A log that says no more proves nothing; a Service's address initiates nothing."""
+    items = [
+        *CLUSTER_OBJECTS,
+        node("n2", "198.51.100.2"),
+        service("entry", [{"port": 443}], externalIPs=["198.51.100.80"]),
+    ]
+    made = tables(objects(("13:00", items)), [CLUSTER], [Range("site", "203.0.113.0/24"), Range("lb", "10.9.0.0/16")])
+    members = {key: set() for key in ("from:public", "to:public")}
+    for row in made["named"].to_pylist():
+        if row["key"] in members:
+            found = (m["party_id"] for m in made["set_member"].to_pylist() if m["set_id"] == row["set_id"])
+            members[row["key"]] |= {party.partition("#")[0] for party in found}
+    assert members["from:public"] == {"external", "range:site", "prod/node/n2"}
+    assert members["to:public"] == members["from:public"] | {"prod/service/shop/entry"}
+
+
 def test_ids_do_not_depend_on_the_order_of_objects_or_snapshots():
     """A partition classified twice from the same knowledge must say the same."""
     first = tables(objects(("12:30", CLUSTER_OBJECTS), ("13:00", CLUSTER_OBJECTS)), [CLUSTER])

@@ -16,14 +16,21 @@ from hypothesis import strategies as st
 from pipeline.pipeline_support import capture, envoy_log
 
 from vzflow.flow.errors import UnreadableInput, UsageProblem
-from vzflow.pipeline.inputs import MARK, How, Part, check_range, find_segment, range_of
+from vzflow.pipeline.inputs import How, Part, find_capture, format_of
+from vzflow.pipeline.scan import MARK
+from vzflow.pipeline.streams import Log, check_range, range_of
 from vzflow.pipeline.unpacked import Plain, open_input, readable
+from vzflow.readers.sniff import is_stream
 
 
 def found(path, receipts=(), **more):
     """The segment that is new in an input."""
     with readable(str(path)), closing(open_input(str(path))) as opened:
-        return find_segment(opened, How(**more), list(receipts))
+        how = How(**more)
+        form = format_of(opened, how)
+        if is_stream(form, opened.head):
+            return Log(opened, form, how, list(receipts)).segment()
+        return find_capture(opened, how, list(receipts))
 
 
 def content(path, segment):

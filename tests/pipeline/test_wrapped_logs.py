@@ -28,7 +28,8 @@ from pipeline.pipeline_support import (
 )
 from readers.wrapped import ALL, DOCUMENTS, LINES, OBJECTS, POD, compact, cri, docker, pieces
 
-from vzflow.pipeline.inputs import How, find_segment
+from vzflow.pipeline.inputs import How, format_of
+from vzflow.pipeline.streams import Log
 from vzflow.pipeline.unpacked import open_input
 from vzflow.readers.base import LINE_LIMIT
 
@@ -306,7 +307,7 @@ def test_bomb_of_one_endless_line_is_bounded(store, tmp_path, endless):
         file.writelines(endless)
     tracemalloc.start()
     with closing(open_input(str(name))) as opened:
-        segment = find_segment(opened, How(), [])
+        segment = Log(opened, format_of(opened, How()), How(), []).segment()
     assert tracemalloc.get_traced_memory()[1] < 20 * LINE_LIMIT
     tracemalloc.stop()
     assert segment.offset_to > 0

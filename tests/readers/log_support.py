@@ -7,9 +7,11 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
+from vzflow.readers import bulk, line_core, log_lines
 from vzflow.readers.base import Context, Reader, Tally
 
 SAMPLES = Path(__file__).resolve().parents[3] / "shared" / "samples" / "logs"
@@ -24,6 +26,30 @@ def read_bytes(read: Reader, data: bytes, context: Context = CONTEXT) -> tuple[l
     assert tally.balanced
     assert tally.in_flows == len(rows)
     return rows, tally
+
+
+#: For tests of the road on which many lines are read at once.
+needs_core = pytest.mark.skipif(not line_core.COMPILED, reason="the fast road is machine code")
+
+
+def told_by_road(
+    read: Reader,
+    data: bytes,
+    context: Context = CONTEXT,
+    *,
+    at_once: bool = True,
+    block: int = bulk.BLOCK,
+    rows: int = bulk.ROWS,
+) -> tuple[list[dict[str, Any]], list[Any], int, Any]:
+    """Return rows by record, rejects, lines read and skipped, by one of the roads."""
+    tally = Tally()
+    with patch.multiple(bulk, BLOCK=block, ROWS=rows), patch.object(log_lines, "COMPILED", at_once):
+        batches = list(read(io.BytesIO(data), context, tally))
+    found = [row for batch in batches for row in batch.to_pylist()]
+    assert tally.balanced
+    assert tally.in_flows == len(found)
+    rejects = sorted(((r.record or 0, r.reason, r.detail, r.raw, r.records) for r in tally.told()), key=str)
+    return sorted(found, key=lambda row: row["record"]), rejects, tally.read, tally.skipped
 
 
 def one(read: Reader, line: str | bytes) -> dict[str, Any]:

@@ -6,19 +6,18 @@ import io
 import json
 import random
 from dataclasses import replace
+from functools import partial
 from unittest.mock import patch
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from readers.calico.test_flow_json import RECORD
-from readers.log_support import CONTEXT, sample
+from readers.log_support import CONTEXT, needs_core, sample, told_by_road
 
-from vzflow.readers import bulk, calico, line_core, log_lines
+from vzflow.readers import bulk, calico, facets, line_core
 from vzflow.readers.base import LINE_LIMIT, Tally
 from vzflow.readers.calico import flow_json
-
-needs_core = pytest.mark.skipif(not line_core.COMPILED, reason="the fast road is machine code")
 
 #: What may stand in any field: right there, of another kind, out of range, or nothing.
 ODD = [
@@ -58,16 +57,7 @@ FINE = {
 }  # fmt: skip
 
 
-def told(data, context=CONTEXT, *, at_once=True, block=bulk.BLOCK, rows=bulk.ROWS):
-    """Rows by record, and the tally, by one of the roads."""
-    tally = Tally()
-    with patch.multiple(bulk, BLOCK=block, ROWS=rows), patch.object(log_lines, "COMPILED", at_once):
-        batches = list(calico.read(io.BytesIO(data), context, tally))
-    found = [row for batch in batches for row in batch.to_pylist()]
-    assert tally.balanced
-    assert tally.in_flows == len(found)
-    rejects = sorted(((r.record or 0, r.reason, r.detail, r.raw, r.records) for r in tally.told()), key=str)
-    return sorted(found, key=lambda row: row["record"]), rejects, tally.read, tally.skipped
+told = partial(told_by_road, calico.read)
 
 
 @st.composite
@@ -79,6 +69,12 @@ def records(draw):
     for name in draw(st.lists(st.sampled_from([*RECORD]), max_size=1)):
         del record[name]
     return json.dumps(record, ensure_ascii=draw(st.booleans())).encode()
+
+
+def hit(record, **beside):
+    """A line of an index's export."""
+    around = {"_index": "tigera_secure_ee_flows", "_id": "1", "_source": "here"} | beside
+    return json.dumps(around).encode().replace(b'"here"', record)
 
 
 def line(**changes):
@@ -96,10 +92,28 @@ def test_both_roads_tell_the_same_of_every_record(lines):
     assert told(data) == told(data, at_once=False)
 
 
+BESIDE = [
+    {}, {"sort": [1]}, {"kubernetes": {"pod_name": "p", "namespace_name": "n"}}, {"log": "x"}, {"Key": {"a": "b"}},
+    {"_source2": {"proto": "udp"}}, {"reporter": "dst"}, {"_type": '"'},
+]  # fmt: skip
+
+
 @needs_core
-def test_plain_records_take_the_fast_road():
+@settings(max_examples=100, deadline=None)
+@example([line(), hit(line()), hit(hit(line()))], {})
+@example([hit(line()), line(), hit(hit(line())), hit(b"[]"), hit(b'{"_source": null}')], {})
+@given(st.lists(records() | st.builds(hit, records() | st.just(b"1")), min_size=1, max_size=8), st.sampled_from(BESIDE))
+def test_both_roads_tell_the_same_of_records_in_a_stores_export(lines, beside):
+    """Whatever stands beside them, and if some stand alone."""
+    data = b"\n".join([*lines, *(hit(one, **beside) for one in lines)])
+    assert told(data) == told(data, at_once=False)
+
+
+@needs_core
+@pytest.mark.parametrize("around", [bytes, hit], ids=["alone", "export"])
+def test_plain_records_take_the_fast_road(around):
     """Else nobody would notice that it is never taken."""
-    data = b"".join(json.dumps(RECORD | {"source_port": port}).encode() + b"\n" for port in range(1, 1001))
+    data = b"".join(around(line(source_port=port)) + b"\n" for port in range(1, 1001))
     with patch.object(calico, "parse", side_effect=AssertionError("read one line at a time")):
         rows, rejects, read, _ = told(data)
     assert (len(rows), rejects, read) == (1000, [], 1000)
@@ -160,6 +174,49 @@ def test_a_line_without_end_costs_one_reject_and_no_memory():
 
 
 @needs_core
+def test_of_a_line_that_is_too_long_both_roads_look_at_the_same_beginning():
+    """What follows cannot make it a record of the one road and none of the other."""
+    data = line() + b"\r" * 2000 + b"x\n" + line() + b"\n"
+    with patch("vzflow.readers.base.LINE_LIMIT", 2000), patch.object(bulk, "LINE_LIMIT", 2000):
+        assert told(data) == told(data, at_once=False)
+
+
+@needs_core
+@pytest.mark.parametrize("field", ["host", "bytes_in", "other"])
+def test_a_number_that_json_refuses_is_a_reject_on_both_roads(field):
+    """Python reads no integer of more than 4300 digits."""
+    data = line(**{field: 7}).replace(b'"%s": 7' % field.encode(), b'"%s": %s' % (field.encode(), b"9" * 5000)) + b"\n"
+    rows, rejects, _, _ = told(data * 2)
+    assert (rows, [reject[1] for reject in rejects]) == ([], ["not_json"] * 2)
+    assert told(data * 2, at_once=False) == told(data * 2)
+
+
+@needs_core
+def test_combinations_of_few_texts_are_not_remembered_without_end():
+    """Of a thousand names and a thousand aggregated names a million may be made."""
+    lines = [line(source_name=f"shop-{i % 20}", source_name_aggr=f"shop-{i // 20}-*") for i in range(400)]
+    known: list[int] = []
+    add = bulk.Answers.add
+
+    def noted(self, answers):
+        add(self, answers)
+        known.append(len(self._answers))
+
+    with patch.object(bulk.Answers, "add", noted), patch.object(facets, "MAX_HELD", 50 * facets.ANSWER):
+        assert told(b"\n".join(lines), rows=16) == told(b"\n".join(lines), at_once=False)
+    assert max(known) < 100
+
+
+@needs_core
+def test_a_batch_holds_the_texts_of_its_own_rows_only():
+    """Whoever gathers small batches would hold all that was ever seen, once for each."""
+    data = b"".join(line(source_name=f"shop-{i}") + b"\n" for i in range(64))
+    with patch.object(bulk, "ROWS", 8):
+        batches = list(calico.read(io.BytesIO(data), CONTEXT, Tally()))
+    assert [len(batch.column("initiator_named_name").dictionary) for batch in batches] == [8] * 8
+
+
+@needs_core
 def test_when_texts_are_numbered_anew_what_they_mean_is_asked_anew():
     """A number is another text's then."""
     made = line_core.JsonLines
@@ -171,7 +228,7 @@ def test_when_texts_are_numbered_anew_what_they_mean_is_asked_anew():
         json.dumps(RECORD | {"source_name": f"shop-{i}", "source_ip": f"192.0.2.{i % 250}"}).encode() + b"\n"
         for i in range(500)
     )
-    with patch.object(bulk, "JsonLines", small):
+    with patch.object(facets, "JsonLines", small):
         assert told(data) == told(data, at_once=False)
 
 

@@ -269,6 +269,9 @@ def test_waypoint_line_names_client_and_pod_and_says_nothing_of_the_wire():
         ("unix:///var/run/app.sock", None, None),
         ("@abstract", None, None),
         ("envoy://internal_client_address/", None, None),
+        ("envoy://connect_originate/192.0.2.20:8080", "192.0.2.20", 8080),
+        ("envoy://main_internal/some-id", None, None),
+        ("envoy://main_internal/192.0.2.20:99999", None, None),
     ],
 )
 def test_address_spellings(address, ip, port):
@@ -333,6 +336,8 @@ def test_request_ended_as_flags_and_details_say(changes, state):
         ({}, "established"),
         ({"bytes_received": "0"}, "established"),
         ({"bytes_sent": "0"}, "established"),
+        ({"bytes_sent": "0", "response_flags": "UR"}, "refused"),
+        ({"response_flags": "UR"}, "established"),
         ({"bytes_received": "0", "bytes_sent": "0"}, None),
         (
             {"bytes_received": "0", "bytes_sent": "0", "response_flags": "UF,URX", "upstream_local_address": "-"},
@@ -343,6 +348,25 @@ def test_request_ended_as_flags_and_details_say(changes, state):
 def test_raw_connection_without_bytes_is_not_called_established(changes, state):
     """`0 -` is also what a client leaves whose handshake failed: no flag is not success."""
     assert one(read, as_text(INBOUND_TCP | changes))["connection_state"] == state
+
+
+def test_line_of_bytes_that_broke_the_protocol_is_no_raw_connection():
+    """The listener's own line: the proxy read them, and answered for itself."""
+    row = one(read, as_json(INBOUND_TCP | {"response_flags": "DPE", "bytes_received": "1506", "bytes_sent": "156"}))
+    assert (row["connections"], row["payload_sent"], row["payload_received"]) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("columns", "came_back"),
+    [
+        (OUTBOUND | {"response_code": "503", "response_flags": "UF", "response_code_details": "upstream_reset_x"}, 0),
+        (OUTBOUND | {"response_code": "503"}, 4500),
+        (INBOUND | {"response_code": "503", "response_flags": "UF", "response_code_details": "upstream_reset_x"}, 4500),
+    ],
+)
+def test_answer_that_a_clients_own_proxy_made_up_did_not_come_over_the_wire(columns, came_back):
+    """Nobody was reached; what a server's proxy answers for its app, did."""
+    assert one(read, as_text(columns))["bytes_received"] == came_back
 
 
 def test_authorization_policy_denies_by_name():
@@ -437,10 +461,20 @@ def test_dash_for_the_version_of_a_sidecars_request_is_plaintext():
         CLEAR | {"upstream_cluster": "-", "upstream_local_address": "-"},
         CLEAR | {"response_code": "0", "response_code_details": "-"},
         CLEAR | {"requested_server_name": "outbound_.80_._.orders.shop.svc.cluster.local"},
+        CLEAR | {"response_code": "400", "response_flags": "DPE", "response_code_details": "http1.codec_error"},
         CLEAR | OUTBOUND,
         CLEAR | NO_CHAIN,
     ],
-    ids=["waypoint", "internal listener", "no direction", "listener line", "server name", "outbound", "no chain"],
+    ids=[
+        "waypoint",
+        "internal listener",
+        "no direction",
+        "listener line",
+        "server name",
+        "no HTTP",
+        "outbound",
+        "no chain",
+    ],
 )
 def test_dash_for_the_version_is_never_plaintext_elsewhere(columns):
     """On waypoints, inner hops and listener lines `-` is printed although the wire was protected."""
@@ -485,7 +519,8 @@ def test_server_name_of_a_raw_connection_is_tls_if_it_was_answered():
     """The server name was in a ClientHello that came as far as bytes both ways."""
     named = INBOUND_TCP | {"requested_server_name": "outbound_.3306_._.db.shop.svc.cluster.local"}
     assert seen(named) == ("tls", "server_name", "unknown")
-    assert seen(named | {"bytes_sent": "0"}) == ("unknown", "format_silent", "unknown")
+    for reason in ({}, {"downstream_transport_failure_reason": "-"}):
+        assert seen(named | {"bytes_sent": "0"} | reason) == ("unknown", "format_silent", "unknown")
     assert seen(INBOUND_TCP) == ("unknown", "format_silent", "unknown")
 
 

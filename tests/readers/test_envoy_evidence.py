@@ -74,7 +74,12 @@ def test_cipher_alone_is_tls():
 
 def test_certificate_of_a_listener_line_counts_with_its_bytes():
     """The listener's own line of an HTTP connection has code 0 and the bytes of the whole connection."""
-    listener = TLS | {"response_code": "0", "response_code_details": "-", "downstream_peer_uri_san": CLIENT}
+    listener = TLS | {
+        "method": "-",
+        "response_code": "0",
+        "response_code_details": "-",
+        "downstream_peer_uri_san": CLIENT,
+    }
     reason = {"downstream_transport_failure_reason": "-"}
     assert seen(listener | reason) == ("mtls", "peer_uri", "yes")
     assert seen(listener | reason | {"bytes_received": "0", "bytes_sent": "0"}) == (
@@ -82,6 +87,14 @@ def test_certificate_of_a_listener_line_counts_with_its_bytes():
         "tls_handshake",
         "unknown",
     )
+
+
+def test_request_that_was_left_proves_its_handshake_by_its_method():
+    """It was parsed, so the handshake had ended, if the format says that none failed."""
+    left = TLS | {"response_code": "0", "response_flags": "DC", "bytes_received": "0", "bytes_sent": "0",
+                  "downstream_peer_uri_san": CLIENT}  # fmt: skip
+    assert seen(left | {"downstream_transport_failure_reason": "-"}) == ("mtls", "peer_uri", "yes")
+    assert seen(left) == ("unknown", "tls_handshake", "unknown")
 
 
 @pytest.mark.parametrize(
@@ -200,6 +213,13 @@ def test_end_of_a_tunnel_names_the_inner_port():
     row = one(read, as_json(TUNNEL))
     assert (row["responder_ip"], row["responder_port"], row["via"]) == ("192.0.2.20", 8080, "hbone")
     assert (row["transport_seen"], row["initiator_principal"], row["hop"]) == ("mtls", CLIENT, "wire")
+
+
+def test_proxy_that_takes_a_tunnel_is_the_responders():
+    """Its upstream is an inner listener, whose cluster has no name that tells a direction."""
+    silent = {"downstream_tls_version": "-", "downstream_peer_uri_san": "-", "upstream_cluster": "main_internal"}
+    row = one(read, as_json(TUNNEL | silent))
+    assert (row["reporter"], row["initiator_port"], row["transport_seen"]) == ("responder", 40555, "unknown")
 
 
 @pytest.mark.parametrize(

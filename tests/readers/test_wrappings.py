@@ -64,16 +64,11 @@ def samples():
     return found
 
 
-#: Their lines have a header of syslog's already: inside another program's message they are that program's words.
-SYSTEM_LOGS = ("calico-log-action-kernel.log", "calico-felix-syslog-deny.log")
-
 CASES = {name: (FORMATS[name], lines) for name, lines in SOURCES.items()} | samples()
 
 
-@pytest.mark.parametrize(
-    ("case", "wrapping"),
-    [(c, w) for c in CASES for w in ALL if not (c in SYSTEM_LOGS and w.startswith("syslog"))],
-)
+@pytest.mark.parametrize("wrapping", ALL)
+@pytest.mark.parametrize("case", CASES)
 def test_line_means_the_same_in_every_wrapping(case, wrapping):
     """Also what is skipped or cannot be used, and the format is told by what is inside."""
     form, lines = CASES[case]
@@ -134,6 +129,15 @@ def test_path_of_a_pods_log_names_it(path, pod):
     assert pod_of_path(path) == pod
     rows, _ = read_bytes(envoy.read, LINES["cri"]([ACCESS]), Context(path, "0" * 16, "c"))
     assert rows[0]["reporter_name"] == pod
+
+
+@pytest.mark.parametrize("wrapping", ["kubectl prefix", "kubectl both", "stern", "stern timestamps"])
+def test_pods_name_without_its_namespace_names_nobody_but_can_contradict(wrapping):
+    """Pods of several namespaces may bear it: what the path says of another name is then no longer believed."""
+    for pod, named in (("shop_web-0", "shop/web-0"), ("shop_web-1", None)):
+        path = f"/var/log/pods/{pod}_{UID}/istio-proxy/0.log"
+        rows, _ = read_bytes(envoy.read, LINES[wrapping]([ACCESS]), Context(path, "0" * 16, "c"))
+        assert rows[0]["reporter_name"] == named
 
 
 def test_pods_that_contradict_each_other_are_no_reporter():

@@ -113,6 +113,16 @@ def test_partitions_are_the_utc_hours_of_first_seen(lake):
     assert sorted(f for files in lake.partitions("recorded").values() for f in files) == lake.files("recorded")
 
 
+def test_a_file_holds_the_texts_of_its_own_hour_only(lake):
+    """A log of few flows an hour would else be stored once for each hour."""
+    rows = [flow(i, THREE + i * HOUR, tls_sni=f"{i:02}" * 500) for i in range(50)]
+    add(lake, rows=rows)
+    files = [pq.ParquetFile(path).metadata.row_group(0) for path in lake.files("recorded")]
+    place = FLOW_SCHEMA.names.index("tls_sni")
+    assert len(files) == 50
+    assert all(file.column(place).total_uncompressed_size < 2000 for file in files)
+
+
 def test_order_is_total_within_a_stretch_and_every_stretch_is_written(lake, monkeypatch):
     """Memory has a bound because long inputs are sorted in stretches."""
     monkeypatch.setattr("vzflow.store.spool.STRETCH", 4)

@@ -84,6 +84,12 @@ def numbered(texts: Sequence[str | None], codes: npt.NDArray[Any]) -> pa.Diction
     return pa.DictionaryArray.from_arrays(indices, pa.array(list(numbers), TEXT))
 
 
+def used(column: pa.DictionaryArray) -> pa.DictionaryArray:
+    """Return a NUMBERED column with the texts of its own rows only: a slice of a column has those of all its rows."""
+    found = column.indices.dictionary_encode()
+    return pa.DictionaryArray.from_arrays(found.indices, column.dictionary.take(found.dictionary))
+
+
 def checked(batch: pa.RecordBatch) -> pa.RecordBatch:
     """
     Return *batch* if it is in FLOW_SCHEMA, has no null where none may be and no value outside a closed list.

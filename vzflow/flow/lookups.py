@@ -73,8 +73,11 @@ IDENTITY: dict[str, pa.Schema] = {
         service=TEXT,
         basis=TEXT,
     ),
-    # Who a record names. key: pod:NS/NAME, prefix:NS/PREFIX, host:NAME.
+    # Who a record names. key: pod:NS/NAME, prefix:NS/PREFIX, host:NAME; from:public and to:public are whoever may stand
+    # behind an address that a log only calls public, at any time, as sets `public:…`.
     "named": _table(cluster=TEXT, key=TEXT, valid_from=TIME, valid_to=TIME, known_until=TIME, set_id=TEXT),
+    # When pods of all namespaces were listed, and until when they were watched from then on (else the same moment).
+    "pods_listed": _table(cluster=TEXT, listed_at=TIME, known_until=TIME),
     # Spans that two pods, or two Services, claim by their own records though one address has one holder: the later
     # start kept it. lost and kept: KIND/NAMESPACE/NAME.
     "contested": _table(cluster=TEXT, address=TEXT, valid_from=TIME, valid_to=TIME, lost=TEXT, kept=TEXT),

@@ -189,6 +189,7 @@ class IdentityBasis(Closed):
     SERVICE = "service", "The address is a Service's; its pods at that time stand for it."
     HOST_PORT = "host_port", "A node address and a port that a host-network pod declares."
     NAME = "name", "The record itself names it."
+    NETWORK = "network", "The record only calls it public: whoever has a public address is a candidate."
     NAME_AND_ADDRESS = "name_and_address", "The record's name and the address's holder differ: both are candidates."
     RANGE = "range", "The address lies in a configured or well-known range."
     NOT_FOUND = "not_found", "No snapshot says who held this address then."

@@ -64,7 +64,7 @@ def events_in(content: Mapping[str, Any]) -> Iterator[Event]:
 
 
 def _of_watch(content: Mapping[str, Any]) -> bool:
-    return content.get("type") in _TYPES and isinstance(content.get("object"), dict) and "kind" not in content
+    return _text(content, "type") in _TYPES and isinstance(content.get("object"), dict) and "kind" not in content
 
 
 def _watched(content: Mapping[str, Any]) -> Event:
@@ -85,7 +85,7 @@ def _audited(record: Mapping[str, Any]) -> Event | None:
     status, shown, about = (_map(record, key) for key in ("responseStatus", "responseObject", "objectRef"))
     code = status.get("code", 200)
     done = record.get("stage") == "ResponseComplete" and isinstance(code, int) and code < 300
-    if not done or record.get("verb") not in _CHANGING:
+    if not done or _text(record, "verb") not in _CHANGING:
         return None
     at = _time(record.get("stageTimestamp") or record.get("requestReceivedTimestamp"), "stageTimestamp")
     if shown.get("kind") == "Status":
@@ -101,12 +101,17 @@ def _deleted(
     record: Mapping[str, Any], details: Mapping[str, Any], about: Mapping[str, Any], at: int | None
 ) -> Event | None:
     """The answer to a deletion names the object by its uid alone."""
-    kind = _KIND_OF.get(str(about.get("resource")))
+    kind = _KIND_OF.get(_text(about, "resource"))
     if record["verb"] != "delete" or kind is None or not details.get("uid") or not isinstance(about.get("name"), str):
         return None
-    version = "/".join(filter(None, (about.get("apiGroup"), about.get("apiVersion"))))
-    metadata = {"name": about["name"], "namespace": about.get("namespace"), "uid": details["uid"]}
+    version = "/".join(filter(None, (_text(about, "apiGroup"), _text(about, "apiVersion"))))
+    metadata = {"name": about["name"], "namespace": _text(about, "namespace"), "uid": details["uid"]}
     return Event(kind, {"kind": kind, "apiVersion": version, "metadata": metadata}, at, gone=True)
+
+
+def _text(content: Mapping[str, Any], key: str) -> str:
+    found = content.get(key)
+    return found if isinstance(found, str) else ""
 
 
 def _map(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from blake3 import blake3
 
 from vzflow.flow.lookups import FOREVER
 from vzflow.identity.kept import microseconds
@@ -137,6 +138,38 @@ def states(objects: pa.Table) -> list[State]:
         for name in sorted(named, key=lambda n: (n[0], n[1], n[2] or "", n[3]))
         for state in _of_name(name, named[name], listings)
     ]
+
+
+def observations(objects: pa.Table) -> Iterator[tuple[tuple[str, ...] | None, int, bool, tuple[str, bool, bool]]]:
+    """
+    Yield for each row of OBJECT_SCHEMA: of which object it is, from when, whether that was its end, and what it shows.
+
+    Observations of one object that show the same tell `states` no more than the first and the last of them. The object
+    is null for rows that are of none, or without any time.
+    """
+    for row, content in _rows(objects):
+        gone = bool(content.pop(GONE, False))
+        at = None if row["kind"] == SNAPSHOT else _latest(row["seen_until"], _begin(content))
+        if at is None:
+            yield None, 0, gone, ("", False, False)
+            continue
+        pod = row["kind"] == "Pod"
+        looks = blake3(_fingerprint(row["kind"], content).encode()).hexdigest(16)
+        identity = row["uid"] or content.get("metadata", {}).get("creationTimestamp", "")
+        key = (row["cluster"], row["kind"], row["namespace"] or "", row["name"], identity)
+        yield key, at, gone, (looks, pod and bool(pod_addresses(content)), pod and _finished(content))
+
+
+def times_listed(objects: pa.Table, kind: str) -> list[tuple[str, int, int]]:
+    """Return when *kind* was listed in every namespace, as (cluster, then, until when it was watched), in order."""
+    listings, found = _Listings(), set()
+    speaking = objects.filter(pc.equal(objects.column("kind"), SNAPSHOT))
+    for row, content in _rows(speaking):
+        listings.add(row["cluster"], row["seen_until"], content)
+        if row["seen_until"] is not None and ALL_NAMESPACES in content["listed"].get(kind, ()):
+            found.add((row["cluster"], row["seen_until"]))
+    listings.join()
+    return [(cluster, at, listings.watched_until(at, cluster, kind)) for cluster, at in sorted(found)]
 
 
 def clusters_listing(objects: pa.Table, kind: str, namespace: str) -> set[str]:

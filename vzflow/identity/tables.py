@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -12,7 +12,7 @@ from blake3 import blake3
 
 from vzflow.flow.errors import UsageProblem
 from vzflow.flow.key import address_key
-from vzflow.flow.lookups import IDENTITY
+from vzflow.flow.lookups import FOREVER, IDENTITY
 from vzflow.identity.intervals import Interval
 from vzflow.identity.party import Party, profile_of
 from vzflow.identity.timeline import Timeline, timeline
@@ -83,6 +83,8 @@ def tables(objects: pa.Table, clusters: Sequence[str], ranges: Iterable[Range] =
     named = {Party(c, "range", f"range:{r.name}"): r.name for c in everywhere for r in configured}
     parties = {p.id: p for p in (*found.parties.values(), *named)}
     sets: dict[str, tuple[str, ...]] = {}
+    address_range = [row for c in everywhere for row in _address_ranges(c, found, configured)]
+    public = [row for c in everywhere for row in _public(c, found, configured, sets)]
     rows: dict[str, list[dict[str, Any]]] = {
         **_of_parties(parties.values()),
         "party_address_term": [
@@ -90,6 +92,10 @@ def tables(objects: pa.Table, clusters: Sequence[str], ranges: Iterable[Range] =
             for party, term in (*found.terms, *((p.id, f"range:{name}") for p, name in named.items()))
         ],
         "party_port": [dict(zip(IDENTITY["party_port"].names, row, strict=True)) for row in found.ports],
+        "pods_listed": [
+            {"cluster": cluster, "listed_at": since, "known_until": until}
+            for cluster, since, until in found.pods_listed
+        ],
         "policy_known": [{"cluster": cluster} for cluster in found.policy_known],
         "holding": [
             {"cluster": cluster, "address": address} | _interval(i, sets)
@@ -107,7 +113,8 @@ def tables(objects: pa.Table, clusters: Sequence[str], ranges: Iterable[Range] =
             {"cluster": cluster, "key": key} | _interval(i, sets)
             for (cluster, key), intervals in found.names.items()
             for i in intervals
-        ],
+        ]
+        + public,
         "contested": [
             {"cluster": cluster, "address": address, "valid_from": cut.since, "valid_to": cut.until}
             | {"lost": _without_uid(cut.lost), "kept": _without_uid(cut.kept)}
@@ -115,7 +122,7 @@ def tables(objects: pa.Table, clusters: Sequence[str], ranges: Iterable[Range] =
             for cut in cuts
         ],
         "set_member": [{"set_id": s, "party_id": party} for s, members in sets.items() for party in members],
-        "address_range": [row for c in everywhere for row in _address_ranges(c, found, configured)],
+        "address_range": address_range,
     }
     return {name: _sorted(rows[name], schema) for name, schema in IDENTITY.items()}
 
@@ -170,6 +177,41 @@ def _of_parties(parties: Iterable[Party]) -> dict[str, list[dict[str, Any]]]:
             for p in party.policies
         ]
     return rows
+
+
+def _public(
+    cluster: str, found: Timeline, configured: Iterable[Range], sets: dict[str, tuple[str, ...]]
+) -> list[dict[str, Any]]:
+    """
+    Return who may stand behind an address that a log only calls public, where the cluster is known at all.
+
+    That is anybody outside, and whoever ever had such an address; a Service's initiates nothing.
+    """
+    if not any(p.cluster == cluster for p in found.parties.values()):
+        return []
+    private = [ip_network(cidr) for cidr, _ in WELL_KNOWN]
+    named = {
+        f"range:{r.name}"
+        for r in configured
+        if not any(_inside(ip_network(r.cidr, strict=False), net) for net in private)
+    }
+    holders: set[str] = set()
+    for (its, address), intervals in found.addresses.items():
+        if its == cluster and not any(_inside(ip_network(address), net) for net in private):
+            holders.update(party for i in intervals for party in i.parties)
+    rows = []
+    for key, parties in (("from", {p for p in holders if found.parties[p].kind != "service"}), ("to", holders)):
+        set_id = f"public:{key}:{blake3(cluster.encode()).hexdigest(8)}"
+        sets[set_id] = ("external", *sorted(named | parties))
+        always = {"valid_from": 0, "valid_to": FOREVER, "known_until": None}
+        rows.append({"cluster": cluster, "key": f"{key}:public", "set_id": set_id, **always})
+    return rows
+
+
+def _inside(one: IPv4Network | IPv6Network, other: IPv4Network | IPv6Network) -> bool:
+    first, last = int(other.network_address), int(other.broadcast_address)
+    inside = first <= int(one.network_address) and int(one.broadcast_address) <= last
+    return one.version == other.version and inside
 
 
 def _address_ranges(cluster: str, found: Timeline, configured: Iterable[Range]) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from vzflow.flow.terms import IdentityBasis
 from vzflow.identity import party as parties
 from vzflow.identity.intervals import Claim, Cut, Interval, Span, disjoint, oldest, settle
 from vzflow.identity.kept import CALICO_ADDRESSES, FLANNEL_ADDRESSES
-from vzflow.identity.lives import State, clusters_listing, pod_addresses, sandbox_made_anew, states
+from vzflow.identity.lives import State, clusters_listing, pod_addresses, sandbox_made_anew, states, times_listed
 from vzflow.identity.party import Owners, Party
 from vzflow.identity.policy import ROOT
 from vzflow.identity.surroundings import Around
@@ -45,6 +45,7 @@ class Timeline:
     ports: set[tuple[str, str, int, str]] = field(default_factory=set)  # party id, protocol, port, role
     ranges: set[tuple[str, str, str, str]] = field(default_factory=set)  # cluster, CIDR, kind, name
     policy_known: set[str] = field(default_factory=set)
+    pods_listed: list[tuple[str, int, int]] = field(default_factory=list)  # cluster, from, until
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ def timeline(objects: pa.Table) -> Timeline:
     building.claim_endpoints()
     building.claim_names()
     building.add_terms()
+    building.done.pods_listed = times_listed(objects, "Pod")
     building.done.policy_known = clusters_listing(objects, "PeerAuthentication", ROOT)
     return building.done
 

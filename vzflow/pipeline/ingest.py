@@ -42,12 +42,14 @@ class IngestResult:
     Args:
         problem: What was in the way of the rest: other processes write to the store all the time. Null if nothing was.
         notes: What to know about the options, a line each.
+        moved: Flows stored earlier of which the verdict, or who they were between, changed: by new snapshots or models.
     """
 
     inputs: tuple[InputResult, ...]
     new_snapshots: int
     problem: VzflowError | None = None
     notes: tuple[str, ...] = ()
+    moved: int = 0
 
     @property
     def incomplete(self) -> bool:
@@ -120,7 +122,7 @@ def ingest(
             return IngestResult(tuple(InputResult(n, "unreadable", error=bad[n]) for n in names), 0, None, layout.notes)
         lake = Lake.open(store, create=True)
         results: dict[int, InputResult] = {}
-        new_snapshots = 0
+        new_snapshots = moved = 0
         problem = None
         try:
             lake.recover()  # a log goes on where its newest receipt ends, so none may be missing
@@ -134,13 +136,13 @@ def ingest(
                 if place not in results:
                     results[place] = read_one(name, lake, how, progress, pipes.get(name))
             if classify:
-                _classify(lake)
+                moved = _classify(lake)
         except VzflowError as error:
             if error.exit_code != ServiceUnavailable.exit_code:
                 raise
             problem = error
         found = tuple(results[place] for place in sorted(results))
-        return IngestResult(found, new_snapshots, problem, layout.notes)
+        return IngestResult(found, new_snapshots, problem, layout.notes, moved)
 
 
 def expanded(inputs: Sequence[str]) -> list[str]:
@@ -198,10 +200,12 @@ def _model(named: Sequence[str]) -> Model | None:
     return load(named, on=today())
 
 
-def _classify(lake: Lake) -> None:
+def _classify(lake: Lake) -> int:
     from vzflow.pipeline.judge import Judge, model_of
 
-    Judge(lake, model_of(lake)).refresh()
+    judge = Judge(lake, model_of(lake))
+    judge.refresh()
+    return judge.moved
 
 
 def _look(name: str, how: How) -> str | UnreadableInput:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from vzflow.flow import lookups
 from vzflow.flow.errors import UsageProblem
@@ -29,6 +30,15 @@ from vzflow.store.tables import PARTITION_FIELDS, RECORDED_SCHEMA, REJECT_SCHEMA
 DEFAULT_MODEL = "verrazzano-1.0"
 #: How often another process may replace a partition first before this one gives up.
 _TRIES = 5
+
+#: Flows whose verdict, or one of whose ends, is another than in the classification before.
+_MOVED = """
+SELECT count(*) AS flows FROM classified n JOIN classified_before b ON b.segment = n.segment AND b.record = n.record
+WHERE n.verdict <> b.verdict OR n.reason <> b.reason OR n.transport_status IS DISTINCT FROM b.transport_status
+  OR n.initiator_kind <> b.initiator_kind OR n.responder_kind <> b.responder_kind
+  OR n.initiator_namespace IS DISTINCT FROM b.initiator_namespace OR n.initiator_pod IS DISTINCT FROM b.initiator_pod
+  OR n.responder_namespace IS DISTINCT FROM b.responder_namespace OR n.responder_pod IS DISTINCT FROM b.responder_pod
+"""
 
 #: Called as partitions are classified: how many are done, of how many.
 Progress = Callable[[int, int], None]
@@ -72,6 +82,7 @@ class Judge:
     def __init__(self, lake: Lake, model: Model) -> None:
         self.lake = lake
         self.model = model
+        self.moved = 0  # flows that `refresh` judged before, and now judged otherwise
         self._objects = lake.identity_objects() or OBJECT_SCHEMA.empty_table()
         self._made_from = blake2b(digest_size=16)
         snapshots = sorted(set(self._objects.column("snapshot").to_pylist()))
@@ -122,6 +133,7 @@ class Judge:
                 return
             duck.parquet_view(classify.RECORDED, files, RECORDED_SCHEMA)
             classify.classify(duck)
+            moved = self._moved(duck, partition)
             columns = ", ".join(catalogue.stages()[classify.RESULT].returns)
             rows = duck.run_batches(f"SELECT {columns} FROM classified")  # noqa: S608
             try:
@@ -130,7 +142,16 @@ class Judge:
                 if attempt == _TRIES - 1:
                     raise
             else:
+                self.moved += moved
                 return
+
+    def _moved(self, duck: Duck, partition: tuple[str, str]) -> int:
+        """Return how many flows are classified otherwise than the store has them, where it has them as we do."""
+        files = self.lake.partitions("classified").get(partition, [])
+        if any(not set(CLASSIFIED_SCHEMA.names) <= set(pq.read_schema(file).names) for file in files):
+            return 0  # another version made them
+        duck.parquet_view("classified_before", files, pa.schema([*CLASSIFIED_SCHEMA, *PARTITION_FIELDS]))
+        return int(one_row(duck.run(_MOVED))["flows"])
 
 
 def session(judge: Judge, asked: Asked | None = None) -> Duck:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -17,17 +17,8 @@ import pyarrow as pa
 
 from vzflow.flow.errors import Place, ServiceUnavailable, UnreadableInput, VzflowError
 from vzflow.flow.terms import RejectReason
-from vzflow.pipeline.inputs import (
-    How,
-    Part,
-    Segment,
-    capture_segment,
-    check_range,
-    find_segment,
-    format_of,
-    looks_known,
-    range_of,
-)
+from vzflow.pipeline.inputs import How, Part, Segment, capture_segment, find_capture, format_of, looks_known
+from vzflow.pipeline.streams import Log, ReadAgain, check_range, range_of
 from vzflow.pipeline.unpacked import DAMAGE, Opened, open_input, readable
 from vzflow.readers.base import Context, Tally
 from vzflow.readers.sniff import Format, is_stream
@@ -127,10 +118,16 @@ def is_pattern(name: str) -> bool:
 
 
 class _Watch:
-    """Tells how far an input was read, in stored bytes, looking at it included."""
+    """
+    Tells how far an input was read, in stored bytes, looking at it included if that is done first.
 
-    def __init__(self, opened: Opened, form: Format, tally: Tally, progress: Progress) -> None:
-        self._opened, self._tally, self._progress = opened, tally, progress
+    Args:
+        progress: Null if nobody wants to know.
+    """
+
+    def __init__(self, opened: Opened, form: Format, progress: Progress | None) -> None:
+        self.tally = Tally()
+        self._opened, self._progress = opened, progress
         self._unit = "lines" if form.is_log else "packets"
         self._looked = 0
 
@@ -141,6 +138,10 @@ class _Watch:
     def reading(self) -> None:
         self._tell(self._looked + self._opened.plain.position)
 
+    def reading_at_once(self) -> None:
+        self._looked = 0
+        self.reading()
+
     def end(self) -> None:
         self._tell(self._looked + self._opened.plain.position if self._total is None else self._total)
 
@@ -150,39 +151,56 @@ class _Watch:
         return None if size is None else size + (size // _LOOK if self._looked else 0)
 
     def _tell(self, done: int) -> None:
+        if self._progress is None:
+            return
         total = self._total
         done = done if total is None else min(done, total)  # a file may grow while it is read
-        self._progress(Told(self._opened.name, done, total, self._tally.read, self._unit))
+        self._progress(Told(self._opened.name, done, total, self.tally.read, self._unit))
 
 
 def _read(opened: Opened, lake: Lake, how: How, progress: Progress | None) -> InputResult:
-    form, tally = format_of(opened, how), Tally()
-    stream = is_stream(form, opened.head)
-    watch = None if progress is None else _Watch(opened, form, tally, progress)
-    looking, reading = (None, None) if watch is None else (watch.looking, watch.reading)
+    form = format_of(opened, how)
+    watch = _Watch(opened, form, progress)
     receipts = lake.receipts().to_pylist()
     try:
-        if stream:
-            damaged = opened.size is None and opened.keep(lake.root)
-            found = find_segment(opened, how, receipts, looking, damaged=damaged)
-            if found.empty:
-                return InputResult(opened.name, "unchanged", unfinished=found.unfinished)
-            if found.known:
-                return _known(found, lake, receipts)
-            part = range_of(opened, found, reading)
-            finish = partial(check_range, part, found)
-            return _store(opened.name, form, how, part, finish, tally, lake, receipts, stream=True, before=found.before)
-        if looks_known(opened, receipts):
-            found = find_segment(opened, how, receipts, looking)
-            if found.known:
-                return _known(found, lake, receipts)
-            opened.rewind()
-        part = Part(opened.plain, on_read=reading)
-        whole = partial(capture_segment, opened.name, form, how, part, receipts)
-        return _store(opened.name, form, how, part, whole, tally, lake, receipts, stream=False)
+        if is_stream(form, opened.head):
+            return _read_log(opened, form, lake, how, receipts, watch)
+        return _read_capture(opened, form, lake, how, receipts, watch)
     finally:
-        if watch is not None:
-            watch.end()
+        watch.end()
+
+
+def _read_log(
+    opened: Opened, form: Format, lake: Lake, how: How, receipts: list[dict[str, Any]], watch: _Watch
+) -> InputResult:
+    damaged = opened.size is None and opened.keep(lake.root)
+    log = Log(opened, form, how, receipts, watch.looking, damaged=damaged)
+    if log.look():
+        log.on_read = watch.reading_at_once
+        with suppress(ReadAgain):
+            return _store(opened.name, form, how, log, log.finish, watch.tally, lake, receipts, before=log.before)
+        watch.tally = Tally()
+    found = log.segment()
+    if found.empty:
+        return InputResult(opened.name, "unchanged", unfinished=found.unfinished)
+    if found.known:
+        return _known(found, lake, receipts)
+    part = range_of(opened, found, watch.reading)
+    finish = partial(check_range, part, found)
+    return _store(opened.name, form, how, part, finish, watch.tally, lake, receipts, before=found.before)
+
+
+def _read_capture(
+    opened: Opened, form: Format, lake: Lake, how: How, receipts: list[dict[str, Any]], watch: _Watch
+) -> InputResult:
+    if looks_known(opened, receipts):
+        found = find_capture(opened, how, receipts, watch.looking)
+        if found.known:
+            return _known(found, lake, receipts)
+        opened.rewind()
+    part = Part(opened.plain, on_read=watch.reading)
+    whole = partial(capture_segment, opened.name, form, how, part, receipts)
+    return _store(opened.name, form, how, part, whole, watch.tally, lake, receipts, document=form.is_log)
 
 
 def _known(found: Segment, lake: Lake, receipts: list[dict[str, Any]]) -> InputResult:
@@ -209,8 +227,8 @@ def _before(found: Segment, receipts: list[dict[str, Any]]) -> tuple[int, str | 
 
 
 def _store(
-    name: str, form: Format, how: How, part: Part, finish: Callable[[], Segment], tally: Tally, lake: Lake,
-    receipts: list[dict[str, Any]], *, stream: bool, before: bytes = b"",
+    name: str, form: Format, how: How, part: Part | Log, finish: Callable[[], Segment], tally: Tally, lake: Lake,
+    receipts: list[dict[str, Any]], *, document: bool = False, before: bytes = b"",
 ) -> InputResult:  # fmt: skip
     """Read *part* into the store; *finish* says what it was once its reader is done with it, *before* how it began."""
     flows = 0
@@ -219,7 +237,7 @@ def _store(
     def counted() -> Iterator[pa.RecordBatch]:
         nonlocal flows
         context = Context(
-            name, _PENDING, how.cluster, how.reporter, how.vxlan_ports, not stream, before, how.envoy_format
+            name, _PENDING, how.cluster, how.reporter, how.vxlan_ports, document, before, how.envoy_format
         )
         for batch in form.read(BufferedReader(part, _GATHERED), context, tally):
             flows += batch.num_rows

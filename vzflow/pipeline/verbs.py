@@ -15,7 +15,7 @@ from vzflow.pipeline.ingest import IngestResult, ingest
 from vzflow.pipeline.judge import Asked, Judge, model_of, session
 from vzflow.store.lake import Lake
 
-__all__ = ["Asked", "IngestResult", "explain", "ingest", "query", "report", "sql"]
+__all__ = ["Asked", "IngestResult", "compact", "explain", "ingest", "query", "report", "sql"]
 
 
 def open_judge(store: str | Path, model: Sequence[str | Path] = ()) -> Judge:
@@ -28,6 +28,20 @@ def open_judge(store: str | Path, model: Sequence[str | Path] = ()) -> Judge:
     """
     lake = Lake.open(store)
     return Judge(lake, model_of(lake, model))
+
+
+def compact(store: str | Path) -> tuple[int, int]:
+    """
+    Drop what the store knows of the cluster more than once; return how many observations there were and are.
+
+    Who held an address, and how long that is vouched for, stays the same; no flow is classified again.
+
+    Raises:
+        UnreadableStore: There is no store, or it cannot be read.
+    """
+    from vzflow.identity.compaction import compacted
+
+    return Lake.open(store).rewrite_identity(compacted)
 
 
 def report(store: str | Path, asked: Asked | None = None, *, model: Sequence[str | Path] = ()) -> dict[str, Any]:

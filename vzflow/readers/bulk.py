@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vzflow.flow.batch import batch_of_columns, numbered
-from vzflow.flow.schema import FLOW_SCHEMA, TEXT
+from vzflow.flow.batch import batch_of_columns, numbered, used
+from vzflow.flow.schema import FLOW_SCHEMA, NUMBERED, TEXT
 from vzflow.readers.base import LINE_LIMIT, Context
 from vzflow.readers.line_core import Lines
 
@@ -28,6 +28,9 @@ Columns = dict[str, pa.Array]
 BLOCK = 1 << 25
 #: Lines at most that make a batch.
 ROWS = 1 << 16
+#: Bytes that a form remembers of what it asked for, and what each answer takes besides its texts: of few texts there
+#: may be any number of combinations.
+MAX_HELD, ANSWER = 1 << 25, 1 << 8
 #: What is no column but a whole number that says something of a row: its name begins so.
 MARK = "_"
 
@@ -194,12 +197,15 @@ class _Reading:
             left[rows] = False
         if len(rows):
             yield self._batch(columns, rows + first)
+        ends = np.minimum(ends, begins + LINE_LIMIT + 2)
         for place in np.flatnonzero(left).tolist():
             yield Line(first + place, bytes(block[begins[place] : ends[place]]))
         if core.forgets:
             self._form.forget()
 
     def _batch(self, columns: Columns, records: Words) -> pa.RecordBatch:
+        # Whoever holds a batch would hold all texts that are known.
+        columns = {n: used(column) if column.type == NUMBERED else column for n, column in columns.items()}
         columns["record"] = pa.array(records, FLOW_SCHEMA.field("record").type)
         for name in ("segment", "cluster"):
             columns[name] = same(getattr(self._context, name), len(records))

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from vzflow.readers import bulk
 from vzflow.readers.base import Unusable
-from vzflow.readers.bulk import Answers, Columns, Numbering, Words, same
+from vzflow.readers.bulk import ANSWER, MAX_HELD, Answers, Columns, Numbering, Words, same
 from vzflow.readers.line_core import NUMBER, TEXT, WHOLE, JsonLines
 
 Record = Mapping[str, Any]
@@ -64,6 +64,7 @@ class Plan:
         facets: Columns that follow from texts.
         numbers: Fields that hold numbers.
         of_numbers: Columns that follow from them.
+        around: Name of the object in which a store's export has the record.
     """
 
     needed: tuple[str, ...]
@@ -72,32 +73,44 @@ class Plan:
     facets: tuple[Facet, ...]
     numbers: tuple[str, ...]
     of_numbers: OfNumbers
+    around: str
 
 
 class Facets:
-    """The Form of a Plan."""
+    """
+    The Form of a Plan, for lines that begin with *head*.
 
-    def __init__(self, plan: Plan) -> None:
+    If the first ones are of a store's export, it is of records in such an export, and not of those that stand alone.
+    """
+
+    def __init__(self, plan: Plan, head: bytes) -> None:
         self._plan = plan
-        texts = {*plan.needed, *plan.foreign, *(name for facet in plan.facets for name in facet.fields)}
-        self._fields = {name: place for place, name in enumerate([*sorted(texts), *plan.numbers])}
-        kinds = [(name, NUMBER if name in plan.numbers else TEXT) for name in self._fields]
-        self.core = JsonLines(os.urandom(8), kinds, bulk.ROWS)
+        inside = f"{plan.around}." if f'"{plan.around}"'.encode() in head else ""
+        #: What no line has: in the record, and around it what may say something of it.
+        self._foreign = {inside + name for name in plan.foreign}
+        self._foreign |= {name for name in plan.foreign if name != plan.around}
+        texts = {inside + name for name in (*plan.needed, *(name for facet in plan.facets for name in facet.fields))}
+        numbers = {inside + name for name in plan.numbers}
+        paths = [*sorted(texts | self._foreign), *sorted(numbers)]
+        self._inside, self._places = inside, {path: place for place, path in enumerate(paths)}
+        self.core = JsonLines(os.urandom(8), [(path, NUMBER if path in numbers else TEXT) for path in paths], bulk.ROWS)
         self.forget()
 
     def forget(self) -> None:
         self._known = [(Numbering(), Answers()) for _ in self._plan.facets]
-        self._values: dict[str, list[Any]] = {name: [None] for name in self._fields}
+        self._held = 0
 
     def fits(self) -> Words:
         fits: Words = np.ones(len(self.core.lines[0]), bool)
         for name in self._plan.needed:
-            fits &= self.core.text(self._fields[name])[0] > 0
-        for name in self._plan.foreign:
-            fits &= self.core.text(self._fields[name])[0] == 0
+            fits &= self._text(name)[0] > 0
+        for path in self._foreign:
+            fits &= self.core.text(self._places[path])[0] == 0
         return fits
 
     def columns(self, rows: Words) -> tuple[Columns, Words]:
+        if self._held > MAX_HELD:
+            self.forget()
         good: Words = np.ones(len(rows), bool)
         asked = []
         for facet, (numbering, answers) in zip(self._plan.facets, self._known, strict=True):
@@ -110,7 +123,7 @@ class Facets:
         marks = {name: mark for answers, numbers in asked for name, mark in answers.marks(numbers).items()}
 
         def number(name: str) -> tuple[Words, Words]:
-            values, states = self.core.number(self._fields[name])
+            values, states = self.core.number(self._places[self._inside + name])
             return values[rows], states[rows] == WHOLE
 
         if not good.any():
@@ -126,14 +139,18 @@ class Facets:
         columns |= {name: same(text, len(kept)) for name, text in self._plan.constants.items()}
         return columns, good
 
+    def _text(self, name: str) -> tuple[Words, list[bytes]]:
+        return self.core.text(self._places[self._inside + name])
+
     def _keys(self, facet: Facet, rows: Words) -> Words:
         keys: Words = np.zeros(len(rows), np.int64)
         for name in facet.fields:
-            keys = keys << _CODE_BITS | self.core.text(self._fields[name])[0][rows]
+            keys = keys << _CODE_BITS | self._text(name)[0][rows]
         return keys
 
     def _answer(self, facet: Facet, key: int) -> Mapping[str, Any] | None:
         record = {}
+        self._held += ANSWER
         for name in reversed(facet.fields):
             if code := key & (1 << _CODE_BITS) - 1:
                 record[name] = self._value(name, code)
@@ -144,8 +161,6 @@ class Facets:
             return None
 
     def _value(self, name: str, code: int) -> Any:  # noqa: ANN401 - whatever stands in the JSON
-        values = self._values[name]
-        texts = self.core.text(self._fields[name])[1]
-        while len(values) <= code:
-            values.append(json.loads(texts[len(values) - 1]))
-        return values[code]
+        text = self._text(name)[1][code - 1]
+        self._held += len(text)
+        return json.loads(text)

@@ -41,7 +41,7 @@ Int = cython.typedef(cython.longlong)
 Word = cython.typedef(cython.ulonglong)
 
 cython.declare(
-    DEPTH=cython.int, DIGITS=Int, PROBES=cython.int,
+    DEPTH=cython.int, DIGITS=Int, LONGEST=Int, PROBES=cython.int,
     TEXT_WORDS=Int, T_HASH=Int, T_FIELD=Int, T_AT=Int, T_SIZE=Int, T_CODE=Int,
     NAMES=Int, NAME_BYTES=Int, TURNS=Int,
     NAME_WORDS=Int, N_INSIDE=Int, N_AT=Int, N_SIZE=Int, N_FIELD=Int, N_OPENS=Int,
@@ -52,6 +52,8 @@ cython.declare(
 
 #: Objects and arrays in each other, digits of a number, places where a text is looked for: a line with more is left.
 DEPTH, DIGITS, PROBES = 32, 18, 64
+# Digits of a number that nobody wants as one: `json` may refuse more (sys.int_info.str_digits_check_threshold).
+LONGEST = 640
 MIX, ONES = 0x9E3779B97F4A7C15, 0xFFFFFFFFFFFFFFFF
 # Eight bytes at once: one in each, the highest bit of each, quotes, backslashes, blanks, and what comes after them.
 LOW, HIGH, QUOTES = 0x0101010101010101, 0x8080808080808080, 0x2222222222222222
@@ -85,7 +87,7 @@ class Lines:
     The wanted fields of lines; how a line is taken apart is for its heirs.
 
     Args:
-        key: 8 bytes that nobody who writes logs knows: they key the hash of the numbered texts.
+        key: 8 bytes that nobody who writes logs knows: they key the hashes of names and of numbered texts.
         kinds: What each field is read as.
         rows: Lines at most that are read at a time.
         max_texts, max_text_bytes: See the constants.
@@ -242,7 +244,7 @@ class Lines:
     @cython.cfunc
     @cython.inline
     @cython.boundscheck(False)
-    @cython.exceptval(9, check=False)
+    @cython.exceptval(9, check=True)
     def _eight(self, p: Int) -> Word:
         """Eight bytes of the line, which whoever asks knows to be there: one load in machine code."""
         w: Word = self.buf[p]
@@ -390,7 +392,7 @@ class Lines:
     @cython.cfunc
     @cython.inline
     @cython.boundscheck(False)
-    @cython.exceptval(9, check=False)
+    @cython.exceptval(9, check=True)
     def _eight_known(self, p: Int) -> Word:
         """Eight bytes of the texts, as `_eight`."""
         w: Word = self.text_bytes[p]
@@ -500,8 +502,9 @@ class JsonLines(Lines):
     Args:
         key, rows, max_texts, max_text_bytes: As of Lines.
         fields: (path, kind): a path is a name, or names of objects in each other joined by dots.
+        once: Leave lines in which a name stands twice, and, to be sure of that, those with objects in the object.
 
-    Texts are as they stand in the JSON.
+    Texts are as they stand in the JSON; an address has no quotes if its port was read.
     """
 
     name_bytes: cython.uchar[::1]
@@ -511,6 +514,10 @@ class JsonLines(Lines):
     names_used: Int
     turn: Int
     turns: Int[::1]
+    once: cython.bint
+    line: Int
+    lines_of_names: Int[::1]
+    entered: Int[::1]
 
     def __init__(
         self,
@@ -519,8 +526,12 @@ class JsonLines(Lines):
         rows: int,
         max_texts: int = MAX_TEXTS,
         max_text_bytes: int = MAX_TEXT_BYTES,
+        once: bool = False,
     ) -> None:
         Lines.__init__(self, key, [kind for _, kind in fields], rows, max_texts, max_text_bytes)
+        self.once = once
+        self.line = 0
+        self.lines_of_names = memoryview(np.zeros((MAX_NAMES + 1) * NAME_WORDS, "q"))
         self._want([path for path, _ in fields])
 
     def _want(self, paths: list[str]) -> None:
@@ -537,6 +548,8 @@ class JsonLines(Lines):
                     objects += 1
                 inside = entry[1]
             names.setdefault((inside, last), [0, 0])[0] = field
+        # Of each object, in which line it was read last.
+        self.entered = memoryview(np.zeros(objects, "q"))
         self.name_bytes = bytearray(MAX_NAME_BYTES + 8)
         self.name_words = memoryview(np.zeros((MAX_NAMES + 1) * NAME_WORDS, "q"))
         self.name_table = memoryview(np.zeros(4 * MAX_NAMES, "i"))
@@ -560,6 +573,7 @@ class JsonLines(Lines):
         if p >= self.end or self.buf[p] != 123:
             return -1
         self.turn = 0
+        self.line += 1
         p = self._object(p + 1, 0, 0)
         if p < 0:
             return -1
@@ -619,6 +633,10 @@ class JsonLines(Lines):
                 return -1
             if inside >= 0 and name == 0:
                 name = self._name(begin, p, inside)
+            if self.once:
+                if name == 0 or self.lines_of_names[name] == self.line:
+                    return -1
+                self.lines_of_names[name] = self.line
             p = self._blank(p + 1)
             if p >= self.end or self.buf[p] != 58:
                 return -1
@@ -689,7 +707,7 @@ class JsonLines(Lines):
             p += 1
         begin = p
         p = self._digits(p)
-        if p == begin or (p > begin + 1 and self.buf[begin] == 48):
+        if p == begin or (p > begin + 1 and self.buf[begin] == 48) or p - begin > LONGEST:
             return -1
         if p < self.end and self.buf[p] == 46:
             begin = p + 1
@@ -711,7 +729,7 @@ class JsonLines(Lines):
     @cython.cfunc
     @cython.exceptval(9, check=True)
     def _name_hash(self, begin: Int, end: Int, inside: Int) -> Word:
-        h: Word = cython.cast(Word, inside) + 1
+        h: Word = self.key ^ cython.cast(Word, inside) + 1
         c: Word
         p: Int
         for p in range(begin, end):
@@ -806,12 +824,15 @@ class JsonLines(Lines):
     def _wanted(self, p: Int, name: Int, depth: cython.int) -> Int:
         """Read the value of a wanted name: note it, or what is wanted inside it."""
         field: Int = self.name_words[name + N_FIELD] - 1
+        opens: Int = self.name_words[name + N_OPENS]
         begin: Int = p
         size: Int
-        if p < self.end and self.buf[p] == 123 and self.name_words[name + N_OPENS] != 0:
-            if field >= 0 or depth >= DEPTH:
+        if opens != 0:
+            if self.entered[opens] == self.line:  # what comes last counts, and is not all that was noted
                 return -1
-            return self._object(p + 1, self.name_words[name + N_OPENS], depth + 1)
+            self.entered[opens] = self.line
+            if p < self.end and self.buf[p] == 123:
+                return -1 if field >= 0 or depth >= DEPTH else self._object(p + 1, opens, depth + 1)
         if field < 0:
             return self._value(p, depth)
         if self.code_memory[field, self.row] != 0 or self.state_memory[field, self.row] != 0:
@@ -850,13 +871,14 @@ class JsonLines(Lines):
     @cython.cfunc
     @cython.exceptval(-9, check=False)
     def _note_value(self, p: Int, field: Int) -> Int:
-        """Note a value of another kind, which may be a string; an address of other form as text."""
+        """Note a value of another kind, as a string or not; an address of other form as text."""
         begin: Int = p
         kind: cython.int = self.kinds[field]
         if p < self.end and self.buf[p] != 34:
-            if kind != K_COUNT:
-                return -1
-            return self._note_number(p, field) if self.buf[p] != 45 else -1
+            if kind == K_COUNT:
+                return self._note_number(p, field) if self.buf[p] != 45 else -1
+            p = self._value(p, 0)
+            return p if kind == K_ADDRESS and p >= 0 and self._note_text(begin, p, field) else -1
         p += 1
         if kind == K_COUNT and p < self.end and self.buf[p] == 45:
             self.state_memory[field, self.row] = K_NOTHING

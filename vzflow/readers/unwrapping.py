@@ -235,8 +235,13 @@ def _is_damage(outcome: Unusable, text: bytes) -> bool:
 
 
 def _one(pods: Pods) -> str | None:
-    """Return the pod that is named; whoever contradicts another may be lying."""
-    return pods[0] if pods and len(set(pods)) == 1 else None
+    """
+    Return the pod that is named; whoever contradicts another may be lying.
+
+    A name without its namespace can contradict, and is nobody's by itself: several pods may bear it, and a node.
+    """
+    whole = {pod for pod in pods if "/" in pod}
+    return whole.pop() if len(whole) == 1 and len({pod.rpartition("/")[2] for pod in pods}) == 1 else None
 
 
 def _lost(held: _Held) -> Record:

@@ -47,7 +47,7 @@ class Peeled(NamedTuple):
     Args:
         text: The inner bytes, without line end.
         level: What it may be wrapped in further.
-        pod: Namespace/name of the pod that wrote it; null if the wrapping does not say.
+        pod: Namespace/name of the pod that wrote it, or its name alone; null if the wrapping does not say.
         stream: What pieces of one line have in common; null if this wrapping does not cut lines.
         whole: Whether this is the last piece of its line.
         sure: The line is this wrapping, whatever is inside.
@@ -77,11 +77,11 @@ _DOCKER = b'{"log":"'
 _DOCKER_KEYS = frozenset(("log", "stream", "time", "attrs"))
 
 #: `kubectl logs --prefix`, which does not name the namespace.
-_KUBECTL = re.compile(rb"\[pod/" + _NAME + rb"/" + _NAME + rb"\] ")
+_KUBECTL = re.compile(rb"\[pod/(" + _NAME + rb")/" + _NAME + rb"\] ")
 _NAMED = re.compile(rb"(" + _NAME + rb")/(" + _NAME + rb")\[" + _NAME + rb"\]: ")
 
 #: stern without colours: pod and container, before them the namespace if there may be several.
-_STERN = re.compile(_NAME + rb" " + _NAME + rb" ")
+_STERN = re.compile(rb"(" + _NAME + rb") " + _NAME + rb" ")
 _STERN_NAMESPACE = re.compile(rb"(" + _NAME + rb") (" + _NAME + rb") " + _NAME + rb" ")
 
 #: `kubectl logs --timestamps`, `stern -t`, CloudWatch exports.
@@ -129,7 +129,7 @@ _TOOL = re.compile(
 
 
 #: How every line begins that has a wrapping: most have none, and are asked this only.
-_SURELY = re.compile(rb"\d{4}-\S{10,40} std|\{\"log\":\"|\[pod/|[a-z0-9][a-z0-9.-]*+/")
+_SURELY = re.compile(rb"\d{4}-\S{10,40} std|\{\"(?:log\":\"|_index\":)|\[pod/|[a-z0-9][a-z0-9.-]*+/")
 _PERHAPS = re.compile(
     rb"\{|<\d|[A-Z][a-z]{2} [ \d]|[a-z0-9][a-z0-9.-]*+ [a-z0-9]|(?:\[\d+\] )?(?:[^\s\[\]{}\"]+: )?\[[\d\[]|"
     + _TIME
@@ -147,8 +147,10 @@ def surely(line: bytes, level: Level) -> Peeled | None:
         if line.startswith(_DOCKER):
             return _docker(line)
     if level == Level.FILE:
+        if line.startswith(b"{"):
+            return _hit(_object(line) or {})
         if match := _KUBECTL.match(line):
-            return Peeled(line[match.end() :], Level.PRINTED)
+            return Peeled(line[match.end() :], Level.PRINTED, match[1].decode())
         if match := _NAMED.match(line):
             return Peeled(line[match.end() :], Level.PRINTED, pod_name(match[1].decode(), match[2].decode()))
     return None
@@ -167,7 +169,7 @@ def perhaps(line: bytes, level: Level) -> Iterator[Peeled]:
         yield Peeled(line[match.end() :], Level.TEXT, sure=False)
     if level == Level.FILE:
         if match := _STERN.match(line):
-            yield Peeled(line[match.end() :], Level.PRINTED, sure=False)
+            yield Peeled(line[match.end() :], Level.PRINTED, match[1].decode(), sure=False)
         if match := _STERN_NAMESPACE.match(line):
             pod = pod_name(match[1].decode(), match[2].decode())
             yield Peeled(line[match.end() :], Level.PRINTED, pod, sure=False)
@@ -283,11 +285,19 @@ def _docker(line: bytes) -> Peeled | None:
     return Peeled(text.encode("utf-8", "surrogatepass"), Level.TEXT, None, stream, whole)
 
 
+def _hit(record: dict[str, Any]) -> Peeled | None:
+    """Return what a store's index holds; only its own names begin so, and no program's log."""
+    source = record.get("_source")
+    if isinstance(source, dict) and all(key.startswith("_") or key in _HIT for key in record):
+        return Peeled(_bytes(source), Level.STORED)
+    return None
+
+
 def _of_object(record: dict[str, Any], level: Level) -> Peeled | None:
     keys = record.keys()
     if level == Level.FILE:
-        if isinstance(source := record.get("_source"), dict) and all(k.startswith("_") or k in _HIT for k in keys):
-            return Peeled(_bytes(source), Level.STORED)
+        if (hit := _hit(record)) is not None:
+            return hit
         if "event" in keys and keys <= _HEC and isinstance(event := record["event"], str | dict):
             return Peeled(_bytes(event), Level.STORED)
         if keys <= _LOKI and isinstance(line := record.get("line"), str):

@@ -17,6 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from vzflow.flow.errors import Reject, UsageProblem, VzflowError
 from vzflow.flow.schema import TEXT, TIME
@@ -319,6 +320,28 @@ class Lake(DeltaFolder):
         """Return the objects of every snapshot that was added, or None if none ever was."""
         delta = self._find("identity")
         return None if delta is None else self.read("identity", schema_in(delta))
+
+    def rewrite_identity(self, fewer: Callable[[pa.Table], pa.Table]) -> tuple[int, int]:
+        """
+        Put what *fewer* makes of all objects in their place, in one commit; return how many rows there were and are.
+
+        What others add meanwhile stays. Snapshots that were added once are still known.
+        """
+        if self._find("identity") is None:
+            return 0, 0
+
+        def attempt(delta: DeltaTable) -> tuple[int, int]:
+            schema, files = schema_in(delta), self._files("identity", delta)
+            if not files:
+                return 0, 0
+            before = pa.concat_tables([pq.ParquetFile(path).read().cast(schema) for path, _ in files])
+            after = fewer(before)
+            actions = [*added(self._write("identity", whole(after)())), *(removed(entry) for _, entry in files)]
+            properties = once(next_transaction(delta, "compact"))
+            delta.create_write_transaction(actions, "append", schema, commit_properties=properties)
+            return before.num_rows, after.num_rows
+
+        return self._commit("identity", attempt)
 
     def remember_models(self, models: Sequence[tuple[str, str]]) -> bool:
         """Keep (name, text) of the model files that were named last, in order; return False if they are the same."""

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from vzflow.flow.batch import used
 from vzflow.flow.schema import COUNT, FLOW_SCHEMA, NUMBERED, TEXT, TIME
 from vzflow.store.tables import CALENDAR, HOUR, Partition, partition_of
 
@@ -169,7 +170,10 @@ def _by_partition(table: pa.Table, segment: str) -> Iterator[tuple[Partition, pa
     (batch,) = whole.combine_chunks().to_batches()
     cuts = [0, *(np.flatnonzero(np.diff(hours)) + 1).tolist(), len(batch)]
     for begin, end in pairwise(cuts):
-        yield partition_of(int(hours[begin])), batch.slice(begin, end - begin)
+        part = batch.slice(begin, end - begin)
+        # Parquet would put every text of the stretch into every file.
+        columns = [used(column) if column.type == NUMBERED else column for column in part.columns]
+        yield partition_of(int(hours[begin])), pa.RecordBatch.from_arrays(columns, schema=_WRITTEN)
 
 
 @dataclass(frozen=True)

@@ -250,6 +250,8 @@ def test_other_lines_of_the_log_are_skipped_by_name(other):
         "Jan  2 03:04:05 node-1 user: ", "Jan  2 03:04:05 node-1 user[77]: [ 1156.246182] ",
         "2026-01-02T03:04:05Z node-1 user: kernel: ", "<13>1 2026-01-02T03:04:05Z node-1 user - - - ",
         "<13>Jan  2 03:04:05 node-1 user: ", "Jan  2 03:04:05 node-1 calico-felix[1]: ",
+        "Jan  2 03:04:05 node-1 user: Jan  2 03:04:05 node-1 kernel: ",
+        "Jan  2 03:04:05 node-1 user: Jan  2 03:04:05 node-1 rsyslogd: Jan  2 03:04:05 node-1 kernel: ",
     ],
 )  # fmt: skip
 def test_what_another_program_writes_in_the_kernels_words_is_no_packet(header):
@@ -257,6 +259,23 @@ def test_what_another_program_writes_in_the_kernels_words_is_no_packet(header):
     rows, tally = read_bytes(read, f"{header}calico-packet: {SYN}\n".encode())
     assert rows == []
     assert {reason.value: count for reason, count in tally.skipped.items()} == {"other_program": 1}
+
+
+RELAYED = [
+    "Jan  3 00:00:00 relay rsyslogd: ", "<13>Jan  3 00:00:00 relay rsyslogd[1]: Jan  3 00:00:00 node-2 fluentd[12]: ",
+    '<134>1 2026-01-03T00:00:00Z relay fluent-bit 12 - [a@1 b="c] d"] ', "2026-01-03T00:00:00Z relay LOGSTASH: ",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("header", RELAYED)
+def test_what_a_log_daemon_passed_on_is_what_it_was_where_it_was_written(header):
+    """Its time and host are those of the innermost header; what no program or another one wrote is no packet."""
+    assert one(read, header + LINE) == one(read, LINE)
+    assert recognises((header + LINE).encode())
+    for text in (f"calico-packet: {SYN}", f"kernel: calico-packet: {SYN}", LINE.replace("kernel: ", "user: ")):
+        rows, tally = read_bytes(read, f"{header}{text}\n".encode())
+        assert rows == []
+        assert {reason.value: count for reason, count in tally.skipped.items()} == {"other_program": 1}
 
 
 def test_is_recognised_past_other_lines():

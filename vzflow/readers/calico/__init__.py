@@ -46,7 +46,7 @@ def read(stream: BinaryIO, context: Context, tally: Tally) -> Iterator[pa.Record
         context: Its `reporter_name`, if given, wins over the host that a record names.
         tally: `record` counts lines; of a list, elements.
     """
-    return flows_of_lines(stream, context, tally, parse, lambda _: Facets(flow_json.PLAN))
+    return flows_of_lines(stream, context, tally, parse, lambda head: Facets(flow_json.PLAN, head))
 
 
 def parse(line: bytes) -> dict[str, Any] | SkipReason:

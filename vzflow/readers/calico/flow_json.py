@@ -233,4 +233,5 @@ PLAN = Plan(
         "num_flows",
     ),
     of_numbers=_numbers,
+    around="_source",
 )  # fmt: skip

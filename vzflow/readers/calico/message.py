@@ -19,10 +19,16 @@ _SYSLOG = re.compile(
     re.VERBOSE,
 )
 _RFC_5424 = re.compile(
-    r"<\d{1,3}>1 (?P<time>\S+) (?P<host>\S+) (?P<program>\S+) \S+ \S+ (?:-|(?:\[[^\]]*\])+) ?\ufeff?"
+    r"<\d{1,3}>1 (?P<time>\S+) (?P<host>\S+) (?P<program>\S+) \S+ \S+ "
+    r"(?:-|(?:\[(?:[^\"\]]|\"(?:[^\"\\]|\\.)*+\")*+\])++) ?\ufeff?"
 )
 #: The kernel's clock, or what `dmesg -T` makes of it.
 _UPTIME = re.compile(r"(?:<\d{1,3}>)?\[(?: *\d+\.\d+|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4})\] *")
+
+#: Who passes on what others have written, under a name of its own.
+_DAEMONS = frozenset((
+    "rsyslogd", "syslogd", "syslog-ng", "fluentd", "td-agent", "fluent-bit", "logstash", "filebeat", "vector",
+))  # fmt: skip
 
 _CERTAIN = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)")
 
@@ -48,7 +54,22 @@ class Message:
 
 
 def message_of(line: str) -> Message:
-    """Return the parts of *line*; without a header all of it is text."""
+    """
+    Return the parts of *line*; without a header all of it is text.
+
+    If log daemons have passed it on, each with a header of its own, the parts are those of the innermost: what it was
+    where it was written. Only they are believed: in the text of any other program a header is that program's words.
+    """
+    message = _outermost(line)
+    while message.program is not None and message.program.lower() in _DAEMONS:
+        inner = _outermost(message.text)
+        if inner.program is None or inner.host is None:
+            break
+        message = inner
+    return message
+
+
+def _outermost(line: str) -> Message:
     header = _SYSLOG.match(line) or _RFC_5424.match(line)
     time = _time(header["time"]) if header else None
     host, program = (header["host"], header["program"]) if header else (None, None)

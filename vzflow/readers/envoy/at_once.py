@@ -8,6 +8,7 @@ tunnels). The question is a line with stand-ins; where its flow has a stand-in, 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -21,14 +22,16 @@ import pyarrow as pa
 
 from vzflow.flow.schema import FLOW_SCHEMA
 from vzflow.flow.schema import TEXT as TEXT_TYPE
+from vzflow.flow.terms import SkipReason
 from vzflow.readers import bulk
 from vzflow.readers.base import Parsed, Unusable
-from vzflow.readers.bulk import MARK, Answers, Columns, Numbering, Words
+from vzflow.readers.bulk import ANSWER, MARK, MAX_HELD, Answers, Columns, Numbering, Words
 from vzflow.readers.envoy.format import Field, TextLayout, absent, check_server_name
 from vzflow.readers.envoy.line import KINDS_OF_CLUSTERS, PATHS, address_of, kind_of_cluster
 from vzflow.readers.envoy.meaning import TUNNEL_PORT
-from vzflow.readers.envoy.operators import Shape
-from vzflow.readers.line_core import ADDRESS, COUNT, SKIP, TEXT, TIME, WHOLE, Lines, TextLines
+from vzflow.readers.envoy.operators import COLUMNS, Shape
+from vzflow.readers.envoy.template import text_of
+from vzflow.readers.line_core import ADDRESS, COUNT, SKIP, TEXT, TIME, WHOLE, JsonLines, Lines, TextLines
 from vzflow.readers.log_lines import invalid
 from vzflow.readers.values import is_loopback
 
@@ -43,6 +46,9 @@ _UNREAD = (None, "authority")
 #: Formats with one of these columns are not read at once: it may hold a time, an address, or quotes.
 _FOREIGN = re.compile(r".*_port|.*_without_port|emit_time|x_forwarded_client_cert")
 
+#: How lines begin that nobody takes for wrapped ones.
+_NO_WRAPPING = re.compile(r"[a-z0-9.-]*[^a-z0-9.\-/{\[]")
+
 _BEGIN = datetime(2001, 2, 3, tzinfo=UTC)
 _DURATION = timedelta(milliseconds=_COUNTS["duration"])
 #: Milliseconds after which it is not sure here that a time can hold the end.
@@ -54,12 +60,12 @@ _PORTS = ("initiator_port", "responder_port", "dialled_port")
 _BYTES = ("bytes_sent", "bytes_received", "payload_sent", "payload_received")
 _TIMES = ("first_seen", "last_seen")
 
+#: Source of a count that is 0 whatever was logged.
+_ZERO = -1
 #: What stands in place of an address: no column, nothing, a path, an IP address with a port, something else.
 _MISSING, _NOTHING, _PATH, _IP, _OTHER = range(5)
 #: Bits of a part of a combination, and what an address takes of one, by itself and by its number if it is this host's.
 _BITS, _END_BITS, _OWN_BITS = 21, 7, 10
-#: Combinations that are remembered; with more, all are forgotten.
-_MOST = 1 << 16
 
 Texts = dict[str, str | None]
 
@@ -93,6 +99,7 @@ class EnvoyLines:
         self.forget()
 
     def forget(self) -> None:
+        self._held = 0
         self._stages: list[Numbering] = []
         self._answers = Answers()
         self._ips = _Ips()
@@ -104,7 +111,7 @@ class EnvoyLines:
         return fits
 
     def columns(self, rows: Words) -> tuple[Columns, Words]:
-        if self._stages and len(self._stages[-1]) > _MOST:
+        if self._held > MAX_HELD:
             self.forget()
         found = self._found(rows)
         good = found.good(self._counts)
@@ -162,7 +169,7 @@ class EnvoyLines:
             ip, own = self._ips.of(address_of(text.decode() + ":1").ip)
             if ip >= 0:
                 return ip, own, _OTHER
-        with suppress(Unusable):
+        with suppress(Unusable, ValueError):  # what is before a port is no JSON
             said = self._said(name, text)
             if said is None or said.startswith(PATHS):
                 return -1, 0, _NOTHING if said is None else _PATH
@@ -190,6 +197,7 @@ class EnvoyLines:
         """Return what a line like *one* says: columns, and marks for those that are each row's own."""
         try:
             columns = self._stand_in(one)
+            self._held += ANSWER + sum(len(text or "") for text in columns.values())
             if columns.get("method") == "CONNECT":
                 return None
             flow = self._flow_of(columns)
@@ -233,6 +241,7 @@ class EnvoyLines:
             for place, (name, state, value) in enumerate(zip(self._counts, one.states, one.values, strict=True))
             if state == WHOLE and name != "duration"
         }
+        counts.setdefault(0, _ZERO)
         ips = {ip: place + 1 for place, ip, _ in ends}
         ports = {port: place + 1 for place, _, port in ends}
         times = {_BEGIN: 1, _BEGIN + _DURATION * bool(one.lasts(self._counts)): 2}
@@ -246,10 +255,10 @@ class EnvoyLines:
             lasts = found.lasts(self._counts)
             return pa.array(found.begins + np.where(sources == 2, lasts * 1000, 0), mask=sources == 0).cast(kind)
         table = found.ips if name in _IPS else found.ports if name in _PORTS else found.values
-        values = table[np.maximum(sources - 1, 0), at]
+        values = table[np.maximum(sources - 1, 0), at] if len(table) else np.zeros(len(at), np.int64)
         if name in _IPS:
             return self._ips.column(np.where(sources > 0, values, -1))
-        return pa.array(values, mask=sources == 0).cast(kind)
+        return pa.array(np.where(sources == _ZERO, 0, values), mask=sources == 0).cast(kind)
 
 
 class _Found(NamedTuple):
@@ -371,11 +380,12 @@ def _marked(flow: Mapping[str, Any], sources: Mapping[str, Mapping[Any, int]]) -
 def form_of_text(layout: TextLayout, flow_of: Callable[[Texts], Parsed]) -> EnvoyLines | None:
     """Return how plain lines of *layout* are read at once; null if they are not."""
     parts = layout.plain
-    if parts is None or "start_time" not in layout.columns or parts.clocks or parts.first.startswith("{"):
+    if parts is None or "start_time" not in layout.columns or parts.clocks:
         return None
     if any(_FOREIGN.fullmatch(column) for column in layout.columns):
         return None
-    if any(field.shape is Shape.TIME and field.column is None for field in parts.fields):
+    times = [field.shape is Shape.TIME for field in parts.fields]
+    if sum(times) > 1 or not (_NO_WRAPPING.match(parts.first) or (parts.first == "[" and times[0])):
         return None
     befores = (parts.first, *parts.literals)
     kinds = {
@@ -412,3 +422,30 @@ def _kind(field: Field, *, quoted: bool) -> int:
     unread = field.column in _UNREAD
     word = field.shape in (Shape.CHOSEN, Shape.TOKEN) and not quoted
     return SKIP if unread and (field.shape is Shape.FREE or word) else TEXT
+
+
+# -- of JSON --------------------------------------------------------------------------------------------------------
+
+#: Keys with which a JSON line is left: what is wrapped, of a shipper, a message of several, or has other addresses.
+_FOREIGN_KEYS = (
+    "kubernetes", "log", "httpLogs", "tcpLogs", "resourceLogs", "x_forwarded_client_cert",
+    *sorted(column for column in COLUMNS if _FOREIGN.fullmatch(column)),
+)  # fmt: skip
+
+
+def form_of_json(flow_of: Callable[[Texts], Parsed]) -> EnvoyLines:
+    """Return how plain lines in Istio's JSON keys are read at once."""
+    kinds = {name: _kind_of_key(name) for name in sorted(COLUMNS - {*_FOREIGN_KEYS, *_UNREAD})}
+    kinds |= dict.fromkeys(_FOREIGN_KEYS, TEXT)
+
+    def flow(columns: Texts) -> Parsed:
+        return SkipReason.NOT_ACCESS_LOG if columns.keys() & set(_FOREIGN_KEYS) else flow_of(columns)
+
+    core = JsonLines(os.urandom(8), list(kinds.items()), bulk.ROWS, once=True)
+    return EnvoyLines(core, kinds, {}, lambda name, text: text_of(name, json.loads(text)), flow)
+
+
+def _kind_of_key(name: str) -> int:
+    if name == "start_time":
+        return TIME
+    return COUNT if name in _COUNTS else ADDRESS if name.endswith("_address") or name == "upstream_host" else TEXT

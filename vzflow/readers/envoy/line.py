@@ -36,7 +36,7 @@ _IP_AND_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([0-9.]+)):(\d{1,5})")
 #: Addresses that are no IP address: unix sockets by path or abstract name.
 PATHS = ("/", "@", "unix:", "pipe:")
 
-#: Addresses of Envoy's internal listeners: `envoy://NAME/`, or `envoy://NAME/IP:PORT` with what was dialled.
+#: Addresses of Envoy's internal listeners: `envoy://NAME/ID`, where the id may be the `IP:PORT` that was dialled.
 _INTERNAL = "envoy://"
 
 
@@ -80,9 +80,10 @@ class Line:
         if self.code > 999:
             raise invalid("response_code", self.code)
         self.http = self._http()
-        #: Whether it is sure that this is a connection whose bytes the proxy passed on without reading them.
-        self.raw = self.logs("protocol") and self.http is None
         self.flags = self._flags()
+        #: Whether it is sure that this is a connection whose bytes the proxy passed on without reading them; where they
+        #: broke a protocol (DPE), it did read them.
+        self.raw = self.logs("protocol") and self.http is None and "DPE" not in self.flags
         #: Bytes the proxy took from downstream, and gave to it; null if they are not logged.
         self.received = self._bytes("bytes_received")
         self.sent = self._bytes("bytes_sent")
@@ -234,7 +235,7 @@ def kind_of_cluster(name: str | None) -> str:
 @lru_cache(maxsize=1 << 16)
 def address_of(text: str) -> Address:
     """
-    Return what `ip:port`, `[v6]:port`, `tcp://ip:port` or `envoy://name/ip:port` says.
+    Return what `ip:port`, `[v6]:port`, `tcp://ip:port` or `envoy://name/ip:port` says; any other id names no address.
 
     Raises:
         ValueError: It is none of these, and no address without an IP either.
@@ -242,10 +243,15 @@ def address_of(text: str) -> Address:
     if text.startswith(PATHS):
         return NOWHERE
     if text.startswith(_INTERNAL):
-        text = text.removeprefix(_INTERNAL).partition("/")[2]
-        if not text:
+        try:
+            return _ip_and_port(text.removeprefix(_INTERNAL).partition("/")[2])
+        except ValueError:
             return NOWHERE
-    match = _IP_AND_PORT.fullmatch(text.removeprefix("tcp://"))
+    return _ip_and_port(text.removeprefix("tcp://"))
+
+
+def _ip_and_port(text: str) -> Address:
+    match = _IP_AND_PORT.fullmatch(text)
     if match is None or int(match[3]) > 65535:
         raise ValueError(text)
     return Address(canonical_address(match[1] or match[2]), int(match[3]))

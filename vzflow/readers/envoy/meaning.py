@@ -36,6 +36,9 @@ _SIDECAR = "127.0.0.6"
 #: Response flags of a request that no one took: no route, upstream closed, upstream could not be connected.
 _REFUSING_FLAGS = frozenset(("NR", "UC", "UF"))
 
+#: How what never gave a byte ended.
+_UNANSWERED = (ConnectionState.REFUSED, ConnectionState.ATTEMPTED)
+
 #: How server names of Istio clients begin, in their DNS form and in their cluster form.
 _ISTIO_SERVER_NAMES = ("outbound_", "outbound|")
 
@@ -78,6 +81,8 @@ def flow_of(line: Line) -> Columns:
         "response_flags": _shown_flags(line),
         "app_protocol": line.http,
     }
+    if direction is Direction.OUTBOUND and row["connection_state"] in _UNANSWERED and line.sent is not None:
+        row["bytes_received"] = 0  # what the proxy told the app was its own answer
     if line.raw:
         row["connections"] = 1
         # What a client sends before a chain is chosen, or into a handshake that fails, Envoy does not count.
@@ -129,6 +134,8 @@ def direction_of(line: Line) -> Direction:
     if line.cluster in ("outbound|", "outbound_.", "PassthroughCluster", "BlackHoleCluster"):
         return Direction.OUTBOUND
     if line.upstream_local.ip == _SIDECAR or line.text("downstream_tls_version") is not None or _no_chain(line):
+        return Direction.INBOUND
+    if line.text("method") == "CONNECT" and line.downstream_local.port == TUNNEL_PORT:
         return Direction.INBOUND
     if line.own_ip is not None and line.downstream_local.ip == line.own_ip:
         return Direction.INBOUND
@@ -189,6 +196,8 @@ def _connection_state(line: Line) -> ConnectionState | None:
         return ConnectionState.REFUSED
     if line.answered:
         return ConnectionState.ESTABLISHED
+    if line.raw and "UR" in line.flags and not line.sent:
+        return ConnectionState.REFUSED
     if line.flags & _REFUSING_FLAGS:
         return ConnectionState.ATTEMPTED if "timeout" in _failure(line) else ConnectionState.REFUSED
     if line.upstream_local != NOWHERE and (line.http is not None or line.received):
@@ -277,8 +286,9 @@ def _inbound_without_tls(line: Line) -> Columns:
     """Return what `-` for the TLS version says: plaintext of a request, of raw bytes only that the mesh did nothing."""
     if line.http is None:
         return _raw_connection(line) | {"mesh_mtls": Ternary.NO}
-    # Code 0 is a listener's line, or a request that came to nothing; a server name would contradict the `-`.
-    if line.code > 0 and line.text("requested_server_name") is None:
+    # Code 0 is a listener's line, or a request that came to nothing; a server name would contradict the `-`. Where the
+    # bytes were no HTTP they may have been a ClientHello.
+    if line.code > 0 and "DPE" not in line.flags and line.text("requested_server_name") is None:
         return _seen(Transport.PLAINTEXT, TransportBasis.NO_TLS_HTTP, Ternary.NO)
     return _unknown()
 
@@ -303,7 +313,7 @@ def _inbound_by_headers(line: Line) -> Columns:
 
 def _raw_connection(line: Line) -> Columns:
     """A server name means a ClientHello, ended here or passed on to the app; bytes both ways, that it was answered."""
-    if line.text("requested_server_name") is not None and _payload_passed(line):
+    if line.text("requested_server_name") is not None and line.received and line.sent:
         return _seen(Transport.TLS, TransportBasis.SERVER_NAME)
     return _unknown()
 
@@ -351,12 +361,15 @@ def _payload_passed(line: Line) -> bool:
     Whether the connection worked as far as payload, so that what is printed of its handshake holds.
 
     A status is only printed for a request that was parsed, after the handshake (a listener's own line has 0). A raw
-    connection needs bytes both ways, or, where the format says that no handshake failed, one way.
+    connection needs bytes both ways. Where the format says that no handshake failed, bytes of one way are enough, or
+    the method of a request that was left before it had a status.
     """
     if line.http is not None and line.code > 0:
         return True
     received, sent = bool(line.received), bool(line.sent)
-    return (received or sent) if line.logs("downstream_transport_failure_reason") else (received and sent)
+    if line.logs("downstream_transport_failure_reason"):
+        return received or sent or line.text("method") is not None
+    return received and sent
 
 
 def _seen(transport: Transport, basis: TransportBasis, mesh_mtls: Ternary = Ternary.UNKNOWN) -> Columns:

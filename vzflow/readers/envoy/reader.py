@@ -21,7 +21,7 @@ from vzflow.readers.base import Context, Tally
 from vzflow.readers.bulk import Form
 from vzflow.readers.envoy import als, otlp
 from vzflow.readers.envoy.als import NOBODY, Node
-from vzflow.readers.envoy.at_once import form_of_text
+from vzflow.readers.envoy.at_once import form_of_json, form_of_text
 from vzflow.readers.envoy.format import Columns, TextLayout
 from vzflow.readers.envoy.given import Layouts, compiled
 from vzflow.readers.envoy.layouts import KNOWN
@@ -124,10 +124,12 @@ def read(stream: BinaryIO, context: Context, tally: Tally) -> Iterator[pa.Record
 
 
 def _form_of(head: bytes, layouts: Layouts) -> Form | None:
-    """Return how lines like those of *head* are read at once: by the layout that the first of them fits."""
+    """Return how lines like those of *head* are read at once: as the first of them that is of a known form."""
     if len(layouts.texts) > 1 and layouts is not _KNOWN:  # a line may fit more than one
         return None
     for line in head.splitlines():
+        if line.startswith(b"{") and layouts is _KNOWN and all(b'"%b"' % mark.encode() in line for mark in _MARKS):
+            return form_of_json(lambda columns: _row(_whole(columns)))
         for layout in layouts.texts:
             with suppress(Unusable):
                 if layout.parse(line) is not None:
@@ -214,7 +216,16 @@ def _json_columns(record: Mapping[str, Any], layouts: Layouts) -> Columns | Skip
             raise Unusable(RejectReason.COLUMNS_AMBIGUOUS, "its keys are not those of the format that was given")
     if record.keys() >= _OTHER_MARKS and not record.keys() & _MARKS:
         return SkipReason.NOT_ACCESS_LOG
-    columns = _by_name(record)
+    return _whole(_by_name(record))
+
+
+def _whole(columns: Columns) -> Columns:
+    """
+    Return the columns of a line in Istio's JSON keys.
+
+    Raises:
+        Unusable: One is missing without which the others would be misread.
+    """
     for name in _NEEDED:
         if name not in columns:
             raise missing(name)
