@@ -194,3 +194,52 @@ def test_many_own_addresses_are_left_to_the_other_road():
 def test_published_lines_are_told_alike(name):
     """As people have them."""
     assert told(sample(name), CONTEXT) == told(sample(name), CONTEXT, at_once=False)
+
+
+RUNTIME = "2026-01-02T03:04:05.123456789Z"
+STAMPS = [
+    RUNTIME,
+    "2026-01-02T03:04:05Z",
+    "2026-01-02T03:04:05.1+02:00",
+    "2026-01-02 03:04:05Z",
+    "2026-01-02T03:04:05.Z",
+    "",
+]
+tags = st.sampled_from(
+    ["stdout F ", "stdout F ", "stdout F ", "stdout P ", "stderr F ", "stderr P ", "stdout F:x ", "F "]
+)
+insides = st.sampled_from(
+    [as_text(INBOUND), as_text(OUTBOUND), as_text(INBOUND)[:100], as_text(INBOUND)[100:], "", "x"]
+)
+
+
+@for_all(
+    st.lists(st.tuples(st.sampled_from([*[RUNTIME] * 9, *STAMPS]), tags, insides), max_size=12),
+    st.sampled_from([1, 2, 5, 64]),
+)
+@settings(max_examples=400, deadline=None)
+def test_both_roads_tell_the_same_of_what_a_runtime_wrote(lines, rows):
+    """Whole lines and pieces of two streams: the last piece of a line may look like a whole one."""
+    written = [f"{RUNTIME} stdout F {as_text(INBOUND)}", *(f"{stamp} {tag}{inside}" for stamp, tag, inside in lines)]
+    data = "\n".join(written).encode()
+    assert told(data, rows=rows) == told(data, at_once=False)
+
+
+@pytest.mark.parametrize("line", [as_text, as_json])
+def test_lines_of_a_runtime_take_the_fast_road(line):
+    """As they lie on a node."""
+    data = b"".join(f"{RUNTIME} stdout F {line(INBOUND | {'bytes_sent': str(i)})}\n".encode() for i in range(100))
+    with patch.object(reader, "_parse", side_effect=AssertionError("read one line at a time")):
+        rows, rejects, read, _ = told(data)
+    assert ([row["bytes_received"] for row in rows], rejects, read) == ([*range(100)], [], 100)
+
+
+def test_no_client_passes_the_rest_of_its_line_for_a_line():
+    """A header may be as long as what a runtime writes at once, and go on with a line of the client's making."""
+    forged = as_text(INBOUND | {"downstream_remote_address": "192.0.2.66:666"})
+    cut = as_text(INBOUND | {"user_agent": "x" * 100})[:200]
+    lines = [as_text(INBOUND), cut, forged, as_text(INBOUND)]
+    written = [f"{RUNTIME} stdout {'P' if line is cut else 'F'} {line}" for line in lines]
+    rows, rejects, _, _ = told("\n".join(written).encode())
+    assert [row["record"] for row in rows] == [1, 4]
+    assert [reject[:2] for reject in rejects] == [(2, "columns_ambiguous")]

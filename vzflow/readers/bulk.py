@@ -9,7 +9,7 @@ about is left to whoever reads one line at a time: so what a line means does not
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import numpy as np
@@ -20,6 +20,7 @@ from vzflow.flow.batch import batch_of_columns, numbered, used
 from vzflow.flow.schema import FLOW_SCHEMA, NUMBERED, TEXT
 from vzflow.readers.base import LINE_LIMIT, Context
 from vzflow.readers.line_core import Lines
+from vzflow.readers.wrappings import Level, surely
 
 Words = npt.NDArray[Any]
 Columns = dict[str, pa.Array]
@@ -59,7 +60,9 @@ class Line(NamedTuple):
     text: bytes
 
 
-def read_plain(stream: BinaryIO, context: Context, form: Form, pod: str | None) -> Iterator[pa.RecordBatch | Line]:
+def read_plain(
+    stream: BinaryIO, context: Context, form: Form, pod: str | None, waits: Callable[[], bool]
+) -> Iterator[pa.RecordBatch | Line]:
     """
     Yield batches of what could be read at once, and every other line.
 
@@ -68,6 +71,7 @@ def read_plain(stream: BinaryIO, context: Context, form: Form, pod: str | None) 
         context: What the bytes do not say.
         form: The format's.
         pod: Who wrote the lines, where neither they nor the context say so.
+        waits: Whether, of the lines that were yielded, the last is a piece of one that goes on in the next.
     """
     reading = _Reading(context, form, pod)
     for block, begin, end in _blocks(stream):
@@ -76,7 +80,7 @@ def read_plain(stream: BinaryIO, context: Context, form: Form, pod: str | None) 
             yield Line(reading.number, bytes(block[:end]))
         while 0 <= begin < end:
             begin = form.core.feed(block, begin, end)
-            yield from reading.taken(block)
+            yield from reading.taken(block, waits=waits())
 
 
 def _blocks(stream: BinaryIO) -> Iterator[tuple[memoryview, int, int]]:
@@ -178,18 +182,38 @@ def same(text: str, count: int) -> pa.Array:
     return numbered([text], np.zeros(count, np.int64))
 
 
+def _is_piece(line: bytes) -> bool:
+    """Whether a line goes on in another."""
+    peeled = surely(line, Level.FILE)
+    return peeled is not None and not peeled.whole
+
+
+def _without_last_pieces(rows: Words, pieces: Sequence[int]) -> Words:
+    """Leave out the first row after each of the pieces: it may be the rest of that line, and look like a whole one."""
+    last = np.searchsorted(rows, np.array(pieces, np.int64), "right")
+    return np.delete(rows, np.unique(last[last < len(rows)]))
+
+
 class _Reading:
     def __init__(self, context: Context, form: Form, pod: str | None) -> None:
         self.number = 0
         self._context, self._form, self._pod = context, form, pod
 
-    def taken(self, block: memoryview) -> Iterator[pa.RecordBatch | Line]:
-        """Yield what the core has just read, and the lines it has left."""
+    def taken(self, block: memoryview, *, waits: bool) -> Iterator[pa.RecordBatch | Line]:
+        """Yield what the core has just read, and the lines it has left; *waits* as of `read_plain`, before these."""
         core = self._form.core
         plain, begins, ends = core.lines
         first = self.number + 1
         self.number += len(plain)
         rows = np.flatnonzero(plain & (ends - begins <= LINE_LIMIT) & self._form.fits())
+        ends = np.minimum(ends, begins + LINE_LIMIT + 2)
+
+        def text(place: int) -> bytes:
+            return bytes(block[begins[place] : ends[place]])
+
+        if core.wrapped:
+            pieces = [place for place in np.flatnonzero(~plain).tolist() if _is_piece(text(place))]
+            rows = _without_last_pieces(rows, [-1] * waits + pieces)
         left = np.ones(len(plain), bool)
         if len(rows):
             columns, good = self._form.columns(rows)
@@ -197,9 +221,8 @@ class _Reading:
             left[rows] = False
         if len(rows):
             yield self._batch(columns, rows + first)
-        ends = np.minimum(ends, begins + LINE_LIMIT + 2)
         for place in np.flatnonzero(left).tolist():
-            yield Line(first + place, bytes(block[begins[place] : ends[place]]))
+            yield Line(first + place, text(place))
         if core.forgets:
             self._form.forget()
 

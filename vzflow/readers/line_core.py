@@ -91,6 +91,8 @@ class Lines:
         kinds: What each field is read as.
         rows: Lines at most that are read at a time.
         max_texts, max_text_bytes: See the constants.
+        wrapping: What stands between the time with which a container runtime begins a line and the line itself; empty
+            if the lines have none. Lines that begin otherwise are left.
 
     After each `feed`, what it read is in `lines`, `text` and `number`.
     """
@@ -108,6 +110,8 @@ class Lines:
     state_memory: cython.uchar[:, ::1]
     kinds: cython.uchar[::1]
     groups: Int[::1]
+    wrapping: cython.uchar[::1]
+    stamp: cython.uchar[::1]
     text_bytes: cython.uchar[::1]
     text_words: Int[::1]
     text_table: cython.int[::1]
@@ -128,8 +132,11 @@ class Lines:
         rows: int,
         max_texts: int = MAX_TEXTS,
         max_text_bytes: int = MAX_TEXT_BYTES,
+        wrapping: bytes = b"",
     ) -> None:
         self.buf = b""
+        self.wrapping = bytearray(wrapping)
+        self.stamp = bytearray(b"0000-00-00T00:00:00")
         self.end = 0
         self.rows = rows
         self.row = 0
@@ -177,6 +184,11 @@ class Lines:
         return self.columns[4][field, : self.row], self.columns[5][field, : self.row]
 
     @property
+    def wrapped(self) -> bool:
+        """Whether it reads what a container runtime wrote."""
+        return len(self.wrapping) > 0
+
+    @property
     def forgets(self) -> bool:
         """Whether the next `feed` numbers texts from 1 again, since no more have place."""
         return bool(self.full)
@@ -202,7 +214,7 @@ class Lines:
         self.row = 0
         while at < self.end and self.row < self.rows and not self.full:
             begin = at
-            at = self._line(begin)
+            at = self._line(begin) if len(self.wrapping) == 0 else self._inside(begin)
             after = self._line_end(begin if at < 0 else at)
             if after < 0:
                 at = begin
@@ -240,6 +252,35 @@ class Lines:
     def _line(self, p: Int) -> Int:
         """Read a line. Returns where it ends; anything else leaves it."""
         return -1
+
+    @cython.cfunc
+    @cython.exceptval(-9, check=False)
+    def _inside(self, p: Int) -> Int:
+        """Read a line inside its wrapping: a time in UTC, and what stands behind it."""
+        i: Int
+        begin: Int
+        if p + 20 + len(self.wrapping) > self.end:
+            return -1
+        for i in range(19):
+            if self.stamp[i] != 48 and self.buf[p + i] != self.stamp[i]:
+                return -1
+            if self.stamp[i] == 48 and not 48 <= self.buf[p + i] <= 57:
+                return -1
+        p += 19
+        if self.buf[p] == 46:
+            begin = p + 1
+            p = self._digits(begin)
+            if p == begin or p > begin + 9:
+                return -1
+        if p >= self.end or self.buf[p] != 90:
+            return -1
+        p += 1
+        if p + len(self.wrapping) > self.end:
+            return -1
+        for i in range(len(self.wrapping)):
+            if self.buf[p + i] != self.wrapping[i]:
+                return -1
+        return self._line(p + len(self.wrapping))
 
     @cython.cfunc
     @cython.inline
@@ -500,7 +541,7 @@ class JsonLines(Lines):
     The wanted fields of lines that are a JSON object each.
 
     Args:
-        key, rows, max_texts, max_text_bytes: As of Lines.
+        key, rows, max_texts, max_text_bytes, wrapping: As of Lines.
         fields: (path, kind): a path is a name, or names of objects in each other joined by dots.
         once: Leave lines in which a name stands twice, and, to be sure of that, those with objects in the object.
 
@@ -527,8 +568,9 @@ class JsonLines(Lines):
         max_texts: int = MAX_TEXTS,
         max_text_bytes: int = MAX_TEXT_BYTES,
         once: bool = False,
+        wrapping: bytes = b"",
     ) -> None:
-        Lines.__init__(self, key, [kind for _, kind in fields], rows, max_texts, max_text_bytes)
+        Lines.__init__(self, key, [kind for _, kind in fields], rows, max_texts, max_text_bytes, wrapping)
         self.once = once
         self.line = 0
         self.lines_of_names = memoryview(np.zeros((MAX_NAMES + 1) * NAME_WORDS, "q"))
@@ -905,7 +947,7 @@ class TextLines(Lines):
     The fields of lines of text.
 
     Args:
-        key, rows, max_texts, max_text_bytes: As of Lines.
+        key, rows, max_texts, max_text_bytes, wrapping: As of Lines.
         first: What a line begins with.
         fields: (kind, what follows it). What follows begins with a blank or a quote; the last may be followed by
             nothing, and a time by anything. A field that a quote follows and that a quote begins may hold blanks.
@@ -923,8 +965,9 @@ class TextLines(Lines):
         rows: int,
         max_texts: int = MAX_TEXTS,
         max_text_bytes: int = MAX_TEXT_BYTES,
+        wrapping: bytes = b"",
     ) -> None:
-        Lines.__init__(self, key, [kind for kind, _ in fields], rows, max_texts, max_text_bytes)
+        Lines.__init__(self, key, [kind for kind, _ in fields], rows, max_texts, max_text_bytes, wrapping)
         literals = [first, *(literal for _, literal in fields)]
         self.literals = bytearray(b"".join(literals) + bytes(8))
         self.literal_ends = memoryview(np.cumsum([len(literal) for literal in literals], dtype="q"))

@@ -82,7 +82,7 @@ def _at_once(
     pod = pod_of_path(context.path)
     unwrapper = Unwrapper(parse, pod)
     rows: list[dict[str, Any]] = []
-    for found in read_plain(stream, context, form, pod):
+    for found in read_plain(stream, context, form, pod, unwrapper.waits):
         if isinstance(found, pa.RecordBatch):
             tally.read += len(found)
             tally.in_flows += len(found)

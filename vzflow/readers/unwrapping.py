@@ -159,6 +159,10 @@ class Unwrapper:
             return Record(number, 1, outcome, _one(pods), line)
         return Record(self._pieces.first, self._pieces.pieces, outcome, _one(pods), self._pieces.raw)
 
+    def waits(self) -> bool:
+        """Whether lines are unfinished."""
+        return bool(self._held)
+
     def unfinished(self, keep: int = 0) -> Iterator[Record]:
         """Yield, and forget, the lines whose last piece has not come, but for the *keep* newest."""
         while len(self._held) > keep:

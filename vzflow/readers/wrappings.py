@@ -156,6 +156,14 @@ def surely(line: bytes, level: Level) -> Peeled | None:
     return None
 
 
+def unwrapped_by_runtime(line: bytes) -> tuple[bytes, bytes]:
+    """Return a line without its time and stream, if a container runtime wrote both, and what stands between these."""
+    match = CRI.match(line)
+    if match is None or match[2] != b"F":
+        return line, b""
+    return line[match.end() :], line[match.start(1) - 1 : match.end()]
+
+
 def perhaps(line: bytes, level: Level) -> Iterator[Peeled]:
     """Yield what is inside of what may be a wrapping of *line*, which is no record; the likeliest last."""
     if level == Level.TEXT or _PERHAPS.match(line) is None:

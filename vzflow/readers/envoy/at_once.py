@@ -377,15 +377,15 @@ def _marked(flow: Mapping[str, Any], sources: Mapping[str, Mapping[Any, int]]) -
 # -- of text --------------------------------------------------------------------------------------------------------
 
 
-def form_of_text(layout: TextLayout, flow_of: Callable[[Texts], Parsed]) -> EnvoyLines | None:
-    """Return how plain lines of *layout* are read at once; null if they are not."""
+def form_of_text(layout: TextLayout, flow_of: Callable[[Texts], Parsed], wrapping: bytes = b"") -> EnvoyLines | None:
+    """Return how plain lines of *layout* are read at once, in the *wrapping* of `Lines`; null if they are not."""
     parts = layout.plain
     if parts is None or "start_time" not in layout.columns or parts.clocks:
         return None
     if any(_FOREIGN.fullmatch(column) for column in layout.columns):
         return None
     times = [field.shape is Shape.TIME for field in parts.fields]
-    if sum(times) > 1 or not (_NO_WRAPPING.match(parts.first) or (parts.first == "[" and times[0])):
+    if sum(times) > 1 or not (wrapping or _NO_WRAPPING.match(parts.first) or (parts.first == "[" and times[0])):
         return None
     befores = (parts.first, *parts.literals)
     kinds = {
@@ -407,7 +407,7 @@ def form_of_text(layout: TextLayout, flow_of: Callable[[Texts], Parsed]) -> Envo
         return flow_of({name: value for name, value in columns.items() if not name.startswith("#")})
 
     fields = [(kind, literal.encode()) for kind, literal in zip(kinds.values(), parts.literals, strict=True)]
-    core = TextLines(os.urandom(8), parts.first.encode(), fields, bulk.ROWS)
+    core = TextLines(os.urandom(8), parts.first.encode(), fields, bulk.ROWS, wrapping=wrapping)
     return EnvoyLines(core, kinds, layout.fixed, said, flow)
 
 
@@ -433,15 +433,15 @@ _FOREIGN_KEYS = (
 )  # fmt: skip
 
 
-def form_of_json(flow_of: Callable[[Texts], Parsed]) -> EnvoyLines:
-    """Return how plain lines in Istio's JSON keys are read at once."""
+def form_of_json(flow_of: Callable[[Texts], Parsed], wrapping: bytes = b"") -> EnvoyLines:
+    """Return how plain lines in Istio's JSON keys are read at once, in the *wrapping* of `Lines`."""
     kinds = {name: _kind_of_key(name) for name in sorted(COLUMNS - {*_FOREIGN_KEYS, *_UNREAD})}
     kinds |= dict.fromkeys(_FOREIGN_KEYS, TEXT)
 
     def flow(columns: Texts) -> Parsed:
         return SkipReason.NOT_ACCESS_LOG if columns.keys() & set(_FOREIGN_KEYS) else flow_of(columns)
 
-    core = JsonLines(os.urandom(8), list(kinds.items()), bulk.ROWS, once=True)
+    core = JsonLines(os.urandom(8), list(kinds.items()), bulk.ROWS, once=True, wrapping=wrapping)
     return EnvoyLines(core, kinds, {}, lambda name, text: text_of(name, json.loads(text)), flow)
 
 

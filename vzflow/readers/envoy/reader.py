@@ -30,6 +30,7 @@ from vzflow.readers.envoy.meaning import flow_of
 from vzflow.readers.envoy.operators import COLUMNS
 from vzflow.readers.envoy.template import object_of, text_of
 from vzflow.readers.log_lines import Parsed, Unusable, flows_of_lines, missing
+from vzflow.readers.wrappings import unwrapped_by_runtime
 
 #: How a request's line begins in every known layout.
 _REQUEST = re.compile(rb'\[\d{4}-\d\d-\d\dT[\d:.]+Z\] "[^"]*" \d{1,3} [A-Za-z0-9,-]+ ')
@@ -127,13 +128,14 @@ def _form_of(head: bytes, layouts: Layouts) -> Form | None:
     """Return how lines like those of *head* are read at once: as the first of them that is of a known form."""
     if len(layouts.texts) > 1 and layouts is not _KNOWN:  # a line may fit more than one
         return None
-    for line in head.splitlines():
+    for whole in head.splitlines():
+        line, wrapping = unwrapped_by_runtime(whole)
         if line.startswith(b"{") and layouts is _KNOWN and all(b'"%b"' % mark.encode() in line for mark in _MARKS):
-            return form_of_json(lambda columns: _row(_whole(columns)))
+            return form_of_json(lambda columns: _row(_whole(columns)), wrapping)
         for layout in layouts.texts:
             with suppress(Unusable):
                 if layout.parse(line) is not None:
-                    return form_of_text(layout, _row)
+                    return form_of_text(layout, _row, wrapping)
     return None
 
 
