@@ -58,14 +58,16 @@ fuzz: N ?= 100000
 fuzz: compiled
 	PYTHONPATH=tests JOBS=$(JOBS) $(BIN)/python -m readers.fuzz $(N) $(SEED)
 
-# vzflow beside its peers, 10 million packets and a million lines of logs: see docs/benchmarks.md.
-# Options: make bench BENCH="--only ^logs --write"
+# vzflow beside its peers, 10 million packets and a million lines of logs, and 50 million flows of a million pods: see
+# docs/benchmarks.md. Options: make bench BENCH="--only ^logs --write" BENCH_IDENTITY="--flows 1000000 10000000"
 bench: $(VENV)/.installed
 	PYTHONPATH=tests $(BIN)/python -m bench.bench $(BENCH)
+	PYTHONPATH=tests $(BIN)/python -m bench.identity_bench $(BENCH_IDENTITY)
 
 # The same with a tenth of them, in a few minutes.
 bench-short: $(VENV)/.installed
 	PYTHONPATH=tests $(BIN)/python -m bench.bench --short $(BENCH)
+	PYTHONPATH=tests $(BIN)/python -m bench.identity_bench --short $(BENCH_IDENTITY)
 
 # Builds the wheel, installs it alone and runs the demo from it. What is in build/ would go into it too.
 wheel:

@@ -20,6 +20,7 @@ from types import SimpleNamespace
 from unittest.mock import patch
 
 import pytest
+from identity.api_server import ISTIO_V1, api_server, kubeconfig
 from pipeline.pipeline_support import SAMPLES, calico_line, capture, data_files, envoy_log, put
 from typer.main import get_command
 
@@ -619,6 +620,33 @@ def test_cluster_that_does_not_answer_exits_5(tmp_path):
     )
     refused(vzflow("snapshot", "-o", tmp_path / "s.json", "--kubeconfig", kubeconfig), 5, "127.0.0.1:9")
     assert not (tmp_path / "s.json").exists()
+
+
+def test_several_contexts_are_a_file_each_and_the_gravest_code_counts(tmp_path):
+    """One that is down does not keep the others from being read, and a scheduled job sees that one is missing."""
+    with api_server() as api:
+        urls = {"east": api.url, "down": "http://127.0.0.1:9", "west": api.url}
+        words = [word for name in urls for word in ("--context", name)]
+        done = vzflow("snapshot", "-o", f"{tmp_path}/out/", "--kubeconfig", kubeconfig(tmp_path, urls), *words)
+    assert (done.returncode, done.stdout) == (5, "")
+    assert done.stderr.startswith("vzflow: http://127.0.0.1:9: no list from the API server: ")
+    assert sorted(path.name[:5] for path in (tmp_path / "out").iterdir()) == ["east-", "west-"]
+
+
+def test_kinds_that_cannot_be_read_are_told_of_and_the_snapshot_is_written(tmp_path):
+    """By the snapshot, and by every report that rests on it; with --quiet the file alone says it."""
+    store = tmp_path / "S"
+    with api_server() as api:
+        api.status[ISTIO_V1] = 403
+        words = ["snapshot", "--kubeconfig", kubeconfig(tmp_path, {"here": api.url}), "-o", tmp_path / "s.json"]
+        told, quiet = vzflow(*words), vzflow(*words, "--quiet")
+    assert (told.returncode, quiet.returncode, quiet.stderr) == (0, 0, "")
+    assert "peerauthentications: not permitted (403 Forbidden)" in told.stderr
+    vzflow("ingest", "--store", store, "--identity", tmp_path / "s.json", SAMPLES / "verrazzano.pcap", "--quiet")
+    shown = vzflow("report", "--store", store)
+    assert "! default: PeerAuthentication not permitted (403 Forbidden)" in shown.stdout
+    facts = json.loads(vzflow("report", "--store", store, "-o", "json").stdout)
+    assert [one["kind"] for one in facts["coverage"]["not_listed"]] == ["PeerAuthentication"]
 
 
 def test_internal_error_is_one_line_and_exit_70(monkeypatch, capsys):

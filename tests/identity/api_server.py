@@ -33,13 +33,14 @@ def path_of(plural: str, group: str, version: str) -> str:
 
 @dataclass
 class Fault:
-    """What one request is answered instead: a status, half a body, or nothing until the test is over."""
+    """What one request is answered instead: a status, half a body, one that trickles, or nothing."""
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
     body: str = "{}"
     cut: bool = False
     silent: bool = False
+    trickle: float = 0.0  # seconds between blanks, for ever
 
 
 class ApiServer:
@@ -125,6 +126,10 @@ class _Handler(BaseHTTPRequestHandler):
     def fault(self, fault: Fault) -> None:
         if fault.silent:
             self.api.over.wait(SECONDS)
+        elif fault.trickle:
+            self.answer(200, "", length=1 << 30)
+            while not self.api.over.wait(fault.trickle):
+                self.wfile.write(b" ")
         elif fault.cut:
             self.answer(200, fault.body, length=len(fault.body) + 100)
         else:

@@ -192,13 +192,16 @@ class Cluster:
                 heapq.heappush(waiting, (self._next(life), slot, workload))
 
     def _first(self, workload: Workload, slot: int) -> int:
-        return BEGIN + self._random.randrange(SECOND, 600 * SECOND) + slot % 7
+        at = BEGIN + self._random.randrange(SECOND, 600 * SECOND) + slot % 7
+        return self._up_again(slot - workload.slots[0], at) if workload.kind == "DaemonSet" else at
 
     def _next(self, life: Life) -> int:
         """Return when the pod that takes this one's place is created."""
         draw, workload = self._random, life.workload
         if workload.kind == "CronJob":
             return life.created + self.size.hours * HOUR // self.size.runs
+        if workload.kind == "DaemonSet":
+            return self._up_again(life.slot - workload.slots[0], life.gone + draw.randrange(100_000, SECOND))
         if workload.kind != "Deployment" or life.asked is None:
             return life.gone + draw.randrange(100_000, SECOND)
         if not life.lost and any(0 <= life.asked - r < 40 * SECOND for r in workload.rollouts):
@@ -206,6 +209,11 @@ class Cluster:
                 life.created + 15 * SECOND, life.asked - draw.randrange(2 * SECOND, 10 * SECOND)
             )  # the new one is up first
         return life.asked + draw.randrange(20_000, SECOND)
+
+    def _up_again(self, machine: int, at: int) -> int:
+        """Return when, from *at* on, a machine is up; the end of all if it never is."""
+        nodes = (n for n in self.nodes if n.machine == machine and at < n.lost - 20 * SECOND)
+        return next((max(at, n.born + SECOND) for n in nodes), self.end)
 
     def _life(self, workload: Workload, slot: int, created: int) -> Life:
         draw = self._random
@@ -259,8 +267,7 @@ class Cluster:
             return node.born <= at < node.lost - 10 * SECOND
 
         if workload.kind == "DaemonSet":
-            machine = slot - workload.slots[0]
-            return next(n for n in sorted(self.nodes, key=lambda n: n.machine != machine) if up(n))
+            return next(n for n in self.nodes if n.machine == slot - workload.slots[0] and up(n))
         for node in (*filter(None, [self._last.get(slot)]), *self._random.choices(self.nodes, k=8)):
             if up(node) and node.free and node.free[0][0] <= at:
                 chosen = node

@@ -238,3 +238,15 @@ def test_a_snapshot_and_a_recording_make_one_timeline(tmp_path):
     made = World(table=table)
     assert made.holder("10.0.0.1", "12:59") == {"pod:web"}
     assert made.holder("10.0.0.1", "13:00") == set()
+
+
+def test_an_address_that_passes_on_is_of_both_from_the_end_of_one_until_the_proof_of_the_other(world):
+    """Trap 5.10: a pod gives its address up after its containers ended, and starts before it has one."""
+    old = pod("old", "10.0.0.1", "12:00", ran="12:00")
+    over = pod("old", "10.0.0.1", "12:00", finished="12:30:05")
+    new = pod("new", "10.0.0.1", "12:30:06", ran="12:30:08")
+    first = [listing("12:10", [old]), event("MODIFIED", over, "12:30:07"), event("MODIFIED", new, "12:30:20")]
+    made = world(first)
+    clocks = ("12:30:04", "12:30:06", "12:30:07", "12:30:09")
+    found = [made.holder("10.0.0.1", clock) for clock in clocks]
+    assert found == [{"pod:old"}, {"pod:old", "pod:new"}, {"pod:new"}, {"pod:new"}]

@@ -176,6 +176,13 @@ def test_an_answer_that_does_not_come_is_not_waited_for(api, read):
         read(timeout=0.1)
 
 
+def test_an_answer_that_trickles_is_not_waited_for(api, read):
+    """Each byte comes in time, and the whole would take years."""
+    api.lists[PODS] = named("a")
+    api.faults[PODS] = [Fault(trickle=0.02)]
+    assert names(read(timeout=0.05)) == ["a"]
+
+
 def test_the_snapshot_is_dated_by_the_api_servers_clock(api, read, tmp_path):
     """A laptop's clock may be wrong, and objects carry the cluster's times."""
     api.date = DATE
@@ -204,12 +211,24 @@ def test_an_account_that_may_list_nothing_is_a_usage_problem(api, read):
         read()
 
 
-@pytest.mark.parametrize("body", ["<html>Welcome</html>", "[]", '{"items": {}}', '{"items": [7]}', "{}"])
+@pytest.mark.parametrize(
+    "body",
+    ["<html>Welcome</html>", "[]", '{"items": {}}', '{"items": [7]}', "{}", "[" * 100_000],
+    ids=lambda body: body[:20],
+)
 def test_an_answer_that_is_no_list_is_service_unavailable(api, read, body):
     """A captive portal answers 200 to everything."""
     api.faults[PODS] = [Fault(200, body=body)]
     with pytest.raises(ServiceUnavailable, match=r"the answer is not (JSON|a list of objects)"):
         read()
+
+
+def test_a_list_that_is_followed_by_itself_ends(api, read):
+    """An API server that repeats a token would be asked for ever."""
+    api.faults[PODS] = [Fault(200, body=page(["a"], more="1"))] * 9
+    with pytest.raises(ServiceUnavailable, match="followed by itself"):
+        read()
+    assert len(api.queries(PODS)) == 2
 
 
 def test_an_empty_list_may_be_null(api, read):

@@ -239,6 +239,8 @@ def test_a_full_disk_is_told_of_and_leaves_no_half_line(tmp_path, monkeypatch):
     recording._file.seek(0, os.SEEK_END)
     with pytest.raises(UsageProblem, match=r"cannot be written: No space left on device\. Make room"):
         record(recording, 2)
+    assert next(tmp_path.glob(".prod-*")).read_bytes().count(b"\n") == 1
+    assert next(tmp_path.glob(".prod-*")).read_bytes().endswith(b"\n")
     Full.room = 10_000
     record(recording, 3)
     recording.close()

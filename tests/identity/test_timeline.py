@@ -61,7 +61,7 @@ def test_pod_ip_reused_after_delete_resolves_by_time():
         ("13:30", [pod("new", "10.0.0.1", "13:00", ran="13:00:02")]),
     )
     assert world.holder("10.0.0.1", "12:59") == {"pod:old"}
-    assert world.holder("10.0.0.1", "13:00:02") == {"pod:new"}
+    assert world.holder("10.0.0.1", "13:00:03") == {"pod:new"}
 
 
 def test_while_a_pod_starts_and_nobody_saw_the_last_one_go_both_are_candidates():
@@ -159,7 +159,7 @@ def test_between_two_snapshots_both_are_candidates_only_while_the_later_start_do
     assert world.holder("10.0.0.1", "12:55") == {"pod:old"}
     assert world.holder("10.0.0.1", "13:05") == {"pod:old", "pod:new"}
     assert world.vouched("10.0.0.1", "13:05") == us("13:00")
-    assert world.holder("10.0.0.1", "13:10") == {"pod:new"}
+    assert world.holder("10.0.0.1", "13:10:01") == {"pod:new"}, "times are cut to seconds"
 
 
 def test_a_pod_started_before_the_last_one_finished_gets_the_address_when_that_finished():
@@ -171,11 +171,12 @@ def test_a_pod_started_before_the_last_one_finished_gets_the_address_when_that_f
 
 
 def test_a_container_started_in_the_second_another_finished_does_not_cut_that_one_short():
-    """Times are cut to seconds; the exact end of one is still before the first proof of the other."""
+    """Times are cut to seconds; within that one the address passed on."""
     done, waiting = pod("job-1", "10.0.0.1", "12:00", finished="12:30"), pod("web", "10.0.0.1", "12:20", ran="12:30")
     world = World(("13:00", [done, waiting]))
     assert world.holder("10.0.0.1", "12:29") == {"pod:job-1"}
-    assert world.holder("10.0.0.1", "12:30") == {"pod:web"}
+    assert world.holder("10.0.0.1", "12:30") == {"pod:job-1", "pod:web"}
+    assert world.holder("10.0.0.1", "12:30:01") == {"pod:web"}
 
 
 def test_a_ready_sandbox_proves_the_address_before_any_container_runs():
@@ -185,7 +186,7 @@ def test_a_ready_sandbox_proves_the_address_before_any_container_runs():
     waiting["status"]["conditions"] = [ready, ready | {"status": "False", "lastTransitionTime": at("12:25")}]
     world = World(("12:35", [pod("old", "10.0.0.1", "12:00")]), ("13:00", [waiting]))
     assert world.holder("10.0.0.1", "12:39") == {"pod:old", "pod:web"}
-    assert world.holder("10.0.0.1", "12:40") == {"pod:web"}
+    assert world.holder("10.0.0.1", "12:40:01") == {"pod:web"}
 
 
 def test_two_pods_that_both_claim_an_address_are_cut_where_the_later_starts():

@@ -29,6 +29,11 @@ def test_a_kind_that_was_listed_since_is_not(tmp_path):
     assert not_listed(snapshots(tmp_path, ("11:00", REFUSED), ("12:00", {}))) == []
 
 
+def test_a_kind_the_cluster_does_not_have_is_not_missing(tmp_path):
+    """A cluster without Istio has no PeerAuthentications that a report could lack."""
+    assert not_listed(snapshots(tmp_path, ("12:00", {"Job": "not in this cluster (404 Not Found)"}))) == []
+
+
 def test_lists_of_kubectl_say_nothing_of_it(tmp_path):
     """What nobody asked for is not missing."""
     (tmp_path / "s.json").write_text('{"kind": "List", "apiVersion": "v1", "items": []}')

@@ -6,17 +6,21 @@ import gzip
 import json
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from identity.api_server import CUT, END, ISTIO_V1, PODS, Fault, api_server, bookmark, event, gone, kubeconfig, named
 from identity.identity_support import us
 
 from vzflow.identity import watching
-from vzflow.identity.kubernetes import RESOURCES, ApiServer
+from vzflow.identity.kept import microseconds
+from vzflow.identity.kubernetes import RESOURCES, ApiServer, NoAnswerError
 from vzflow.identity.patience import Patience
 from vzflow.identity.recording import Recording
-from vzflow.identity.watching import KindWatch
+from vzflow.identity.watching import KindWatch, _events
 
 SECONDS = 10.0
 KIND = {resource.kind: resource for resource in RESOURCES}
@@ -32,9 +36,9 @@ class Watched:
     """A watch that runs in a thread, and what it has recorded so far."""
 
     def __init__(self, api, folder, kind, timeout):
-        self.said, self.waits, self._folder = [], [], folder
+        self.said, self.waits, self.folder = [], [], folder / "recordings"
         self.stopping = threading.Event()
-        self.recording = Recording(folder / "recordings", "prod")
+        self.recording = Recording(self.folder, "prod")
         self.server = ApiServer(None, kubeconfig(folder, {"here": api.url}), timeout, connections=2)
         patience = Patience(sleep=self._wait)
         self.watch = KindWatch(KIND[kind], self.server, self.recording, self.stopping, self.said.append, patience)
@@ -55,7 +59,7 @@ class Watched:
     def lines(self):
         """Each list as its names, each event as type and name or, of a bookmark, resourceVersion; in order."""
         found = []
-        for path in sorted((self._folder / "recordings").glob("*prod-*")):
+        for path in sorted(self.folder.glob("*prod-*")):
             data = path.read_bytes()
             *whole, _ = (gzip.decompress(data) if path.suffix == ".gz" else data).split(b"\n")
             found += [short(json.loads(line)) for line in whole]
@@ -114,6 +118,7 @@ def test_a_watch_that_ends_goes_on_where_it_was(api, tmp_path, ending):
     assert [query["resourceVersion"] for query in api.queries(PODS, watch=True)] == ["7", "8"]
     assert len(api.queries(PODS)) == 1
     assert one.watch.counts.reconnects == 2
+    assert one.said == [], "it was taken up again at once"
 
 
 def test_a_bookmark_moves_the_place_to_go_on_from(api, tmp_path):
@@ -159,15 +164,16 @@ def test_an_api_server_in_trouble_is_asked_again(api, tmp_path, status):
     """More slowly each time, and what Retry-After asks for is given; the watch goes on where it was."""
     api.watches[PODS] = [
         [event("ADDED", "a", 8), CUT],
-        *[[Fault(status, {"Retry-After": "9"})]] * 2,
+        *[[Fault(status, {"Retry-After": "9"})]] * 3,
         [event("ADDED", "b", 9)],
     ]
     with watched(api, tmp_path, has("ADDED", "b")) as one:
         assert one.lines() == [["LIST"], ["ADDED", "a"], ["ADDED", "b"]]
-    assert one.waits.count(9.0) == 2
-    assert one.said[0].startswith("pods: ")
-    assert one.said[-1] == "pods: recorded again"
-    assert len(one.said) <= 4, "told once, not at each try"
+    assert one.waits.count(9.0) == 3
+    trouble, again = one.said
+    assert trouble.startswith(f"pods: {status} ")
+    assert trouble.endswith("; trying again")
+    assert again == "pods: recorded again"
 
 
 def test_watches_that_end_at_once_are_repeated_more_and_more_slowly(api, tmp_path):
@@ -176,6 +182,15 @@ def test_watches_that_end_at_once_are_repeated_more_and_more_slowly(api, tmp_pat
     with watched(api, tmp_path, has("ADDED", "a")) as one:
         assert one.waits[:6] == sorted(one.waits[:6])
         assert one.waits[5] > 4 * one.waits[0]
+
+
+def test_a_watch_that_lasted_is_taken_up_soon_however_often_it_was_cut(api, tmp_path, monkeypatch):
+    """A load balancer that cuts quiet connections once a minute is no reason to wait longer each time."""
+    monkeypatch.setattr(watching, "_AT_ONCE", 0.0)
+    api.watches[PODS] = [[CUT]] * 6 + [[event("ADDED", "a", 8)]]
+    with watched(api, tmp_path, has("ADDED", "a")) as one:
+        assert max(one.waits) <= 0.5
+    assert one.said == []
 
 
 def test_a_silent_watch_is_given_up(api, tmp_path, monkeypatch):
@@ -191,12 +206,33 @@ def test_a_kind_that_is_refused_is_told_of_once_and_tried_again(api, tmp_path, m
     monkeypatch.setattr(watching, "RETRY_MISSING", 0.001)
     api.faults[ISTIO_V1] = [Fault(403)] * 3
     api.lists[ISTIO_V1] = named("default")
-    with watched(api, tmp_path, has("LIST", "default"), kind="PeerAuthentication") as one:
+    with watched(api, tmp_path, lambda one: len(one.said) == 2, kind="PeerAuthentication") as one:
         assert one.lines() == [["LIST"], ["LIST", "default"]]
     refused, again = one.said
     assert "not permitted (403 Forbidden): it takes get, list and watch of peerauthentications.security" in refused
     assert again == "peerauthentications: recorded again"
     assert one.watch.counts.missing == ""
+
+
+def test_a_kind_that_may_be_listed_and_not_watched_is_told_of_once(api, tmp_path, monkeypatch):
+    """Its lists are recorded meanwhile: they are snapshots."""
+    monkeypatch.setattr(watching, "RETRY_MISSING", 0.001)
+    api.watches[PODS] = [[Fault(403)]] * 3 + [[event("ADDED", "a", 8)]]
+    with watched(api, tmp_path, has("ADDED", "a")) as one:
+        assert [line for line in one.lines() if line != ["LIST"]] == [["ADDED", "a"]]
+    assert len(one.said) == 2
+    assert one.watch.counts.errors == {"not_permitted": 3}
+    assert one.watch.counts.lists == 4
+
+
+def test_a_watch_that_is_stopped_while_it_lists_says_nothing_of_the_kind(api, tmp_path):
+    """It would say that the cluster lacks it."""
+    api.faults[PODS] = [Fault(trickle=0.01)]
+    with watched(api, tmp_path, lambda one: one.stopping.set() or api.asked, timeout=0.02) as one:
+        assert one.lines() in ([], [["LIST"]])
+    assert one.said == []
+    assert api.queries(PODS, watch=True) == []
+    assert one.watch.counts.errors == {}
 
 
 def test_new_credentials_are_read_when_the_old_ones_are_refused(api, tmp_path):
@@ -210,7 +246,13 @@ def test_new_credentials_are_read_when_the_old_ones_are_refused(api, tmp_path):
 
     with watched(api, tmp_path, renewed) as one:
         assert one.watch.counts.errors["unauthorized"] >= 1
-    assert "refuses the credentials" in one.said[0]
+
+
+def times(one):
+    """When each line says it was, in the order of the file, in microseconds."""
+    (path,) = one.folder.glob("*.gz")
+    lines = [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+    return [microseconds(line.get("at") or line["metadata"]["annotations"]["vzflow.io/taken-at"]) for line in lines]
 
 
 def test_an_event_is_timed_by_the_api_servers_clock(api, tmp_path):
@@ -218,8 +260,49 @@ def test_an_event_is_timed_by_the_api_servers_clock(api, tmp_path):
     api.date = "Fri, 02 Jan 2026 12:00:00 GMT"
     api.watches[PODS] = [[event("DELETED", "a", 8)]]
     with watched(api, tmp_path, has("DELETED", "a")) as one:
-        at = one.server.now()
-    assert us("12:00") <= at < us("12:01")
+        assert us("12:00") <= times(one)[0] <= times(one)[1] < us("12:01")
+
+
+@pytest.mark.parametrize("date", [None, "Fri, 02 Jan 2026 12:00:00 GMT"])
+def test_times_do_not_go_back_where_a_list_follows_on_events(api, tmp_path, date):
+    """The API server's Date is cut to seconds: a list dated by it would be older than the events before the gap."""
+    api.date = date
+    api.watches[PODS] = [[event("ADDED", "a", 8), gone()]] * 5 + [[event("ADDED", "late", 90)]]
+    began = time.time()
+    with watched(api, tmp_path, has("ADDED", "late")) as one:
+        assert times(one) == sorted(times(one))
+        assert len(times(one)) == 12
+    assert date is not None or times(one)[0] >= began * 1e6
+
+
+class Pieces:
+    """A response that gives what it was made of, piece by piece."""
+
+    def __init__(self, data, cuts):
+        places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
+        self._pieces = [data[a:b] for a, b in pairwise(places)]
+
+    def read1(self, most):
+        return self._pieces.pop(0) if self._pieces else b""
+
+
+JSON = st.dictionaries(st.text(max_size=5), st.none() | st.integers() | st.text(max_size=20), max_size=3)
+
+
+@given(st.lists(JSON, max_size=5), st.lists(st.integers(0, 500), max_size=10), st.binary(max_size=50))
+def test_events_do_not_depend_on_how_they_are_cut_into_pieces(events, cuts, half):
+    """Whatever comes gives events or a cut connection, and half a line at the end gives nothing."""
+    data = b"".join(json.dumps(one).encode() + b"\n" for one in events)
+    assert list(_events(Pieces(data + half.replace(b"\n", b""), cuts))) == events
+    with suppress(NoAnswerError):
+        list(_events(Pieces(half + b"\n" + data, cuts)))
+
+
+@pytest.mark.parametrize("line", [b"[" * 100_000, b"{", b"\xff", b"1" * 5000])
+def test_a_line_that_is_no_json_is_a_cut_connection(line):
+    """A proxy's page, or a number and a nesting without bounds."""
+    with pytest.raises(NoAnswerError, match="not JSON"):
+        list(_events(Pieces(line + b"\n", [])))
 
 
 def test_a_line_without_an_end_does_not_take_memory(api, tmp_path, monkeypatch):

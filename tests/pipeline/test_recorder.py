@@ -20,7 +20,7 @@ import pytest
 from identity.api_server import ISTIO_V1, PODS, api_server, bookmark, event, kubeconfig, named
 
 from vzflow.flow.errors import ServiceUnavailable, UsageProblem
-from vzflow.identity import kubernetes
+from vzflow.identity.kubernetes import RESOURCES
 from vzflow.identity.recording import Recording
 from vzflow.identity.snapshot import load
 from vzflow.identity.watching import Counts
@@ -121,7 +121,7 @@ def test_a_recorder_answers_probes_and_ends_well_on_sigterm(api, tmp_path):
     lines = recorded(folder)
     assert [line["object"]["metadata"].get("name") for line in lines if "type" in line] == ["d", None]
     lists = [line["metadata"]["annotations"]["vzflow.io/listed"] for line in lines if "items" in line]
-    assert sorted(filter(None, lists)) == sorted({r.kind for r in kubernetes.RESOURCES} - {"PeerAuthentication"})
+    assert sorted(filter(None, lists)) == sorted({r.kind for r in RESOURCES} - {"PeerAuthentication"})
 
 
 def test_ctrl_c_ends_it_as_well(api, tmp_path):
@@ -257,33 +257,39 @@ def bucket(monkeypatch):
     server.server_close()
 
 
-def for_a_while(api, folder, output, seconds=0.5):
-    """Record until *seconds* are over; return what was said."""
-    stopping, said = threading.Event(), []
-    timer = threading.Timer(seconds, stopping.set)
-    timer.start()
+def recorded_once(api, folder, output):
+    """Record until every kind is watched; return what was said."""
+    stopping, said, api.asked = threading.Event(), [], []
+
+    def look():
+        until(lambda: len({path for _, path, query in list(api.asked) if "watch" in query}) == len(RESOURCES))
+        stopping.set()
+
+    looking = threading.Thread(target=look)
+    looking.start()
     try:
         recorder.record(
             output, stopping, kubeconfig=kubeconfig(folder, {"here": api.url}), spool=folder / "spool", say=said.append
         )
     finally:
-        timer.join()
+        looking.join()
     return said
 
 
 def test_a_bucket_gets_each_finished_file(api, tmp_path, bucket, monkeypatch):
     """And the spool is empty then; while the bucket refuses, files stay there, and the end says so."""
     monkeypatch.setattr(recorder, "_TICK", 0.02)
+    api.watches[PODS] = []
     monkeypatch.setattr(Bucket, "refuses", True)
     (tmp_path / "spool").mkdir()
     left = tmp_path / "spool" / "cluster-20260102T000000.000000Z.jsonl.gz"
     left.write_bytes(gzip.compress(b"{}\n"))
     with pytest.raises(ServiceUnavailable, match="2 files not delivered") as error:
-        for_a_while(api, tmp_path, bucket)
+        recorded_once(api, tmp_path, bucket)
     assert error.value.exit_code == 5
     assert len(list((tmp_path / "spool").iterdir())) == 2
     monkeypatch.setattr(Bucket, "refuses", False)
-    for_a_while(api, tmp_path, bucket)
+    recorded_once(api, tmp_path, bucket)
     assert list((tmp_path / "spool").iterdir()) == []
     assert len(Bucket.objects) == 3
     assert f"/recordings/prod/{left.name}" in Bucket.objects
@@ -293,6 +299,6 @@ def test_a_recording_is_identity(api, tmp_path):
     """Its lists are read as snapshots are."""
     web = {"metadata": {"name": "web", "namespace": "shop", "uid": "u"}, "status": {"podIP": "10.0.0.1"}}
     api.lists[PODS], api.watches[PODS] = [web], []
-    assert for_a_while(api, tmp_path, tmp_path / "r") == []
+    assert recorded_once(api, tmp_path, tmp_path / "r") == []
     rows = load((tmp_path / "r").glob("*.gz"), "default").to_pylist()
     assert [(row["cluster"], row["name"]) for row in rows if row["kind"] == "Pod"] == [("default", "web")]

@@ -93,8 +93,6 @@ def settle(claims: list[Claim]) -> list[Cut]:
                 until = min(earlier.sure_until, later.until)
                 cuts.append(Cut(later.since, until, earlier.holder, later.holder))
                 earlier.until = later.since
-            elif earlier.ended and later.since >= earlier.sure_until:
-                earlier.until = later.since  # inside the second of its end
             else:
                 later.since = max(later.since, min(earlier.sure_until, later.sure_from))
                 earlier.until = min(earlier.until, max(later.since, later.sure_from))

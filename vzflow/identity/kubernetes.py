@@ -149,12 +149,17 @@ class ApiServer:
         return _micro(datetime.now(UTC)) + self._ahead
 
     def _compare_clocks(self, response: urllib3.HTTPResponse) -> None:
-        """Note how far the API server's clock is ahead: nothing where it is silent, or where the clocks agree."""
-        ahead = answered_at(response) - _micro(datetime.now(UTC))
-        self._ahead = ahead if abs(ahead) > _CLOSE else 0
+        """
+        Note how far the API server's clock is ahead: nothing where it is silent, or where the clocks agree.
+
+        What was noted stays while it fits, or times would go back by what Date leaves out.
+        """
+        ahead = _answered_at(response) - _micro(datetime.now(UTC))
+        if abs(ahead - self._ahead) > _CLOSE:
+            self._ahead = ahead if abs(ahead) > _CLOSE else 0
 
 
-def answered_at(response: urllib3.HTTPResponse) -> int:
+def _answered_at(response: urllib3.HTTPResponse) -> int:
     """Return microseconds since 1970 UTC by the API server's clock, cut to seconds; by the own where it is silent."""
     written = response.headers.get("Date")
     try:

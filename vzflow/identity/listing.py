@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,16 +19,21 @@ from vzflow.identity.kubernetes import (
     ApiServer,
     NoAnswerError,
     Resource,
-    answered_at,
     unauthorized,
     unreachable,
 )  # fmt: skip
 from vzflow.identity.patience import Patience
+from vzflow.identity.snapshot import withheld
+from vzflow.identity.unlisted import ABSENT
 
 #: Objects per page: what kubectl asks for.
 PAGE = 500
 #: A list whose continuation expired (410) is begun again this often.
 ATTEMPTS = 3
+#: A page may take this many times as long as the wait for more of it.
+_SLOWEST = 10
+_PIECE = 1 << 16
+_SECOND = 1_000_000
 
 
 @dataclass
@@ -40,7 +46,8 @@ class Fetched:
         listed: Kinds that were listed whole, also those without an object, and the resourceVersion of each list.
         missing: Kinds that were not, and why.
         notes: One line for each of these.
-        taken_at: Microseconds since 1970 UTC, when the first list was answered, by the API server's clock if it tells.
+        taken_at: When the first list was answered, by the API server's clock if it tells: microseconds since 1970 UTC,
+            cut to seconds as Date and the objects' own times are.
     """
 
     objects: list[dict[str, Any]] = field(default_factory=list)
@@ -100,7 +107,7 @@ def fetch(
 
 
 def _add(server: ApiServer, resource: Resource, fetched: Fetched, patience: Patience) -> None:
-    objects: list[dict[str, Any]] = []
+    objects = _Objects()
     try:
         listed = read_list(server, resource, objects, patience)
     except ApiError as error:
@@ -111,14 +118,21 @@ def _add(server: ApiServer, resource: Resource, fetched: Fetched, patience: Pati
         return
     fetched.objects += objects
     fetched.listed[resource.kind] = listed.resource_version
-    fetched.taken_at = fetched.taken_at or listed.at
+    fetched.taken_at = fetched.taken_at or listed.at // _SECOND * _SECOND
+
+
+class _Objects(list[dict[str, Any]]):
+    """Raw objects without what is not written anyway, which is the larger half of a pod."""
+
+    def extend(self, items: Iterable[dict[str, Any]], /) -> None:
+        super().extend(map(withheld, items))
 
 
 def why_missing(resource: Resource, error: ApiError) -> str:
     """Return why a kind cannot be listed and, where a permission is missing, which."""
     if error.status == 403:
         return f"not permitted ({error}): it takes get, list and watch of {resource.full_name} in all namespaces"
-    return f"{'not in this cluster' if error.status == 404 else 'failed'} ({error})"
+    return f"{ABSENT if error.status == 404 else 'failed'} ({error})"
 
 
 def _nothing(host: str, fetched: Fetched) -> Exception:
@@ -168,7 +182,9 @@ def _pages(server: ApiServer, resource: Resource, version: str, sink: Sink, pati
         content = patience.answer(partial(_page, server, resource, version, following))
         listed = listed or Listed(version, str(content["metadata"].get("resourceVersion", "")), content["at"])
         sink.extend(named(item, resource, version) for item in content["items"] or ())
-        following = content["metadata"].get("continue")
+        before, following = following, content["metadata"].get("continue")
+        if following and following == before:
+            raise unreachable(server.host, "a page of the list says that it is followed by itself")
     return listed
 
 
@@ -183,17 +199,28 @@ def _page(server: ApiServer, resource: Resource, version: str, following: str | 
     options: dict[str, Any] = {"limit": PAGE} | ({"_continue": following} if following else {})
     response = server.ask(resource, version, **options)
     try:
-        content = json.loads(response.data)
+        content = json.loads(_body(response, _SLOWEST * server.timeout))
     except urllib3.exceptions.HTTPError as error:
         raise NoAnswerError(error) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise unreachable(server.host, "the answer is not JSON") from error
     finally:
         response.release_conn()
     if not isinstance(content, dict) or not _is_list(content.get("items", "")):
         raise unreachable(server.host, "the answer is not a list of objects")
     metadata = content.get("metadata")
-    return content | {"metadata": metadata if isinstance(metadata, dict) else {}, "at": answered_at(response)}
+    return content | {"metadata": metadata if isinstance(metadata, dict) else {}, "at": server.now()}
+
+
+def _body(response: urllib3.HTTPResponse, seconds: float) -> bytes:
+    """Return the whole answer, if it comes within *seconds*: one that trickles is never silent for long."""
+    until, pieces = time.monotonic() + seconds, list[bytes]()
+    while piece := response.read1(_PIECE):
+        pieces.append(piece)
+        if time.monotonic() > until:
+            response.close()  # or the next request would get the rest
+            raise NoAnswerError(TimeoutError(f"the answer was not whole after {seconds:.0f} seconds"))
+    return b"".join(pieces)
 
 
 def _is_list(items: object) -> bool:

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -237,7 +237,8 @@ def _of_object(name: _Name, identity: str, seen: list[_Seen], listings: _Listing
     begin = next((b for s in reversed(seen) if (b := _begin(s.object)) is not None), seen[0].at)
     missing = listings.next_after(seen[-1].through, cluster, kind, namespace)
     end = _end(kind, begin, seen)
-    until = min(end.until, successor, missing)
+    # Its own end is told more exactly than by the second in which another of its name was created.
+    until = min(end.until, successor + (WHOLE_SECOND if end.ended else 0), missing)
     sure_until = min(end.sure_until, until)
     groups = [list(group) for _, group in groupby(_speaking(kind, seen), key=lambda s: _fingerprint(kind, s.object))]
     for number, group in enumerate(groups):
@@ -283,7 +284,8 @@ def _end(kind: str, begin: int, seen: list[_Seen]) -> _End:
         running = [s.through for s in seen if not _finished(s.object)]
         finished = _last_container_finished(newest.object)
         if finished is not None:
-            return _End(max(begin, finished), max(begin, finished) + WHOLE_SECOND, ended=True)
+            ended = max(begin, finished)
+            return _End(ended, max(ended + WHOLE_SECOND, _told_over(seen)), ended=True)
         # An evicted pod: it is over, and nothing says since when.
         first_over = next(s.at for s in seen if s.at >= max(running, default=begin - 1) and _finished(s.object))
         return _End(max(running, default=begin), first_over)
@@ -292,6 +294,16 @@ def _end(kind: str, begin: int, seen: list[_Seen]) -> _End:
     deletion = newest.object.get("metadata", {}).get("deletionTimestamp") if kind == "Pod" else None
     # A deletion time is when the grace period runs out: until then it may live, after it nobody knows.
     return _End(newest.through, FOREVER if deletion is None else max(newest.through, microseconds(deletion)))
+
+
+def _told_over(seen: list[_Seen]) -> int:
+    """
+    Return when a watch told that a pod is over; 0 if none did.
+
+    The kubelet tells it after it stopped the sandbox, until when the pod had its address (SyncTerminatingPod).
+    """
+    pairs = ((a, b) for a, b in pairwise(seen) if _finished(b.object) and not _finished(a.object))
+    return next((over.at for running, over in pairs if running.through >= over.at), 0)
 
 
 def _finished(pod: Mapping[str, Any]) -> bool:
@@ -354,4 +366,6 @@ def _sure_from(kind: str, begin: int, first_seen: list[_Seen]) -> int:
     pod = first_seen[-1].object
     ready, anew = _sandbox_ready(pod), sandbox_made_anew(pod)
     started = [t for t in _container_times(pod, "startedAt") if t >= (anew or begin)]
-    return max(begin, min((first_seen[0].at, *([] if ready is None else [ready]), *started)))
+    # Times are cut to seconds: it was so by the end of that second, not when it began.
+    proven = (moment + WHOLE_SECOND for moment in ([] if ready is None else [ready]) + started)
+    return max(begin, min((first_seen[0].at, *proven)))

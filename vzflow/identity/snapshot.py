@@ -12,6 +12,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -449,17 +450,32 @@ def save(
     """
     above = heading(taken_at, listed, cluster, resource_versions, not_listed)
     target = Path(path)
-    data = json.dumps(above | {"items": [withheld(o) for o in objects if not is_secret(o)]}, indent=1).encode() + b"\n"
-    if target.suffix == ".gz":
-        data = gzip.compress(data, mtime=0)
     draft = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        draft.write_bytes(data)
+        with draft.open("wb") as raw:
+            if target.suffix == ".gz":
+                with gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed:
+                    packed.writelines(_text(above, objects))
+            else:
+                raw.writelines(_text(above, objects))
         draft.replace(target)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         what = f"cannot be written: {error.strerror or error}"
         raise UsageProblem(what, at=Place(str(path)), do="Choose another path.") from error
+    finally:
+        with suppress(OSError):
+            draft.unlink()
+
+
+def _text(above: Mapping[str, Any], objects: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
+    """Yield a List, an object a line: a whole cluster's text is not held in memory."""
+    yield json.dumps(above).removesuffix("}").encode() + b', "items": ['
+    before = b"\n"
+    for item in objects:
+        if not is_secret(item):
+            yield before + json.dumps(withheld(item)).encode()
+            before = b",\n"
+    yield b"\n]}\n"
 
 
 def is_secret(item: Mapping[str, Any]) -> bool:

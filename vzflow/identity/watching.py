@@ -99,7 +99,8 @@ class KindWatch:
             try:
                 if not self._seen:
                     self._list()
-                self._watch()
+                if not self._stopping.is_set():
+                    self._watch()
             except ExpiredError:
                 self._seen = ""
                 self._failed("expired", "")
@@ -112,20 +113,17 @@ class KindWatch:
         """End a wait for events; *stopping* is set before."""
         response = self._response
         if response is not None:
-            with suppress(ValueError, OSError, AttributeError):  # it has just ended by itself
+            with suppress(ValueError, OSError, RuntimeError, AttributeError):  # it has just ended by itself
                 response.shutdown()
 
     def _list(self) -> None:
         with closing(self._recording.spool()) as spool:
             listed = read_list(self._server, self.resource, spool, self._patience)
-            if self._stopping.is_set():
-                return
             self._recording.listing(self.resource, listed, spool)
         self._version, self._seen = listed.version, listed.resource_version
         self._listed = time.monotonic()
         self.counts.lists += 1
         self.counts.last_contact = time.time()
-        self._recovered()
 
     def _watch(self) -> None:
         """Record events until the API server ends the watch."""
@@ -141,16 +139,17 @@ class KindWatch:
             for event in () if self._stopping.is_set() else _events(self._response):
                 self._take(event)
         finally:
+            lasted = time.monotonic() - began
+            if lasted >= _AT_ONCE:
+                self._failures = 0
             self.counts.watching = False
             self.counts.reconnects += 1
             self._response.close()
             self._response = None
         if time.monotonic() - self._listed > RELIST:
             self._seen = ""
-        if time.monotonic() - began < _AT_ONCE:
+        if lasted < _AT_ONCE:
             self._failed("ended", "")
-        else:
-            self._failures = 0
 
     def _take(self, event: dict[str, Any]) -> None:
         kind, item = event.get("type"), event.get("object")
@@ -194,11 +193,11 @@ class KindWatch:
             self._failed("failed", str(error), error.retry_after)
 
     def _failed(self, reason: str, trouble: str, asked: float | None = None) -> None:
-        """Count a failure, tell of it once, and wait a while longer each time."""
+        """Count a failure, tell of one that comes again, once, and wait a while longer each time."""
         if self._stopping.is_set():
             return  # the wait for events was cut short by `stop`
         self.counts.errors[reason] += 1
-        if trouble and not self._trouble:
+        if trouble and self._failures and not self._trouble:
             self._trouble = trouble
             self._say(f"{self.resource.plural}: {trouble}; trying again")
         self._sign_of_life()
@@ -236,7 +235,7 @@ def _events(response: urllib3.HTTPResponse) -> Iterator[dict[str, Any]]:
 def _event(line: bytes) -> dict[str, Any]:
     try:
         event = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NoAnswerError(ValueError("what came is not JSON")) from error
     return event if isinstance(event, dict) else {}
 

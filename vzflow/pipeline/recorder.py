@@ -58,9 +58,10 @@ def record(
             a folder cannot be written, now or later.
     """
     check_names([], [] if cluster is None else [cluster])
+    say = _one_at_a_time(say)
     folder, deliver = _places(str(output), spool)
     server = ApiServer(context, kubeconfig, timeout, connections=2 * len(RESOURCES))
-    _reach(server)
+    _reach(server, stopping)
     recording = Recording(folder, safe_name(cluster), cluster, limits, deliver)
     watches = [KindWatch(resource, server, recording, stopping, say) for resource in RESOURCES]
     threads = [_Thread(watch) for watch in watches]
@@ -87,6 +88,17 @@ def record(
     recording.deliver()
 
 
+def _one_at_a_time(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Return *say* for threads: their lines do not run into each other."""
+    lock = threading.Lock()
+
+    def said(line: str) -> None:
+        with lock:
+            say(line)
+
+    return said
+
+
 def _places(output: str, spool: str | Path | None) -> tuple[Path, Callable[[Path], None] | None]:
     """Return the folder to record in, and what takes finished files from there, if anything does."""
     if not is_uri(output):
@@ -109,10 +121,12 @@ def _delivered(recording: Recording, trouble: str, say: Callable[[str], None]) -
     return ""
 
 
-def _reach(server: ApiServer) -> None:
+def _reach(server: ApiServer, stopping: threading.Event) -> None:
     """Ask for one object: who cannot be reached at first is told so at once."""
     try:
-        Patience().answer(lambda: server.ask(RESOURCES[0], RESOURCES[0].versions[0], limit=1).close())
+        Patience(sleep=stopping.wait).answer(
+            lambda: server.ask(RESOURCES[0], RESOURCES[0].versions[0], limit=1).close()
+        )
     except NoAnswerError as error:
         raise unreachable(server.host, str(error)) from error
     except ApiError as error:
