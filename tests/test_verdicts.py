@@ -182,3 +182,56 @@ def test_adding_an_allow_rule_never_makes_a_flow_unexpected(made, new):
     after = classified(more, recorded).column("verdict").to_pylist()
     changes = set(zip(before, after, strict=True))
     assert not changes & {(verdict, "unexpected") for verdict in ("expected", "unknown", "plaintext")}
+
+
+#: What a party is judged by besides its own row, and what a row of it is told apart by.
+_SAID = ("party_port", "party_capture", "party_policy")
+
+
+def doubled(tables: dict[str, list[Row]], recorded: list[Row]) -> tuple[dict[str, list[Row]], list[Row]]:
+    """Give every pod a twin on another node, and let some flows be of everybody in turn."""
+    twins = {p["party_id"] for p in tables["party"] if p["kind"] == "pod" and not p["host_network"]}
+    more = {name: list(rows) for name, rows in tables.items()}
+    for name in ("party", "party_label", *_SAID, "set_member"):
+        found = [dict(row) for row in tables[name] if row["party_id"] in twins]
+        more[name] += [row | {"party_id": f"{row['party_id']} twin"} for row in found]
+    for row in more["party"]:
+        if row["party_id"].endswith(" twin"):
+            row |= {"pod": f"{row['pod']}-twin", "node": "n3"}
+    sets = {row["set_id"] for row in more["set_member"] if row["party_id"].endswith(" twin")}
+    alone = [row for row in more["set_member"] if row["set_id"] in sets]
+    more["set_member"] = [row for row in more["set_member"] if not row["party_id"].endswith(" twin")]
+    more["set_member"] += [
+        row | {"set_id": f"{row['set_id']} twin"} for row in alone if row["party_id"].endswith(" twin")
+    ]
+    others = {h["address"]: f"10.0.9.{n}" for n, h in enumerate(tables["holding"]) if h["set_id"] in sets}
+    more["holding"] += [
+        row | {"address": others[row["address"]], "set_id": f"{row['set_id']} twin"}
+        for row in tables["holding"]
+        if row["set_id"] in sets
+    ]
+    places = [*HELD, *others.values()]
+    asked = [row | {end: at} for row in recorded[:4] for end in ("initiator_ip", "responder_ip") for at in places]
+    return more, [row | {"record": number} for number, row in enumerate(asked, 1)]
+
+
+@given(world(PROVEN))
+@runs
+def test_judging_pods_that_nothing_tells_apart_once_changes_no_row(made):
+    """Without profiles every pod is judged by itself."""
+    tables, recorded = doubled(*made)
+    said = {
+        row["party_id"]: repr(
+            [
+                sorted(
+                    repr([(k, v) for k, v in sorted(other.items()) if k != "party_id"])
+                    for other in tables[name]
+                    if other["party_id"] == row["party_id"]
+                )
+                for name in _SAID
+            ]
+        )
+        for row in tables["party"]
+    }
+    profiled = [row | {"profile": said[row["party_id"]] if row["kind"] == "pod" else None} for row in tables["party"]]
+    assert classified(tables | {"party": profiled}, recorded).equals(classified(tables, recorded))
