@@ -71,6 +71,12 @@ def test_behind_public_is_anybody_outside_and_whoever_ever_had_a_public_address(
     assert members["to:public"] == members["from:public"] | {"prod/service/shop/entry"}
 
 
+def test_where_pods_have_public_addresses_public_says_nothing():
+    """A pod that no snapshot saw may be behind it."""
+    made = tables(objects(("13:00", [node("n1", "198.51.100.2", podCIDR="25.0.0.0/24")])), [CLUSTER])
+    assert not [row for row in made["named"].to_pylist() if row["key"].endswith(":public")]
+
+
 def test_ids_do_not_depend_on_the_order_of_objects_or_snapshots():
     """A partition classified twice from the same knowledge must say the same."""
     first = tables(objects(("12:30", CLUSTER_OBJECTS), ("13:00", CLUSTER_OBJECTS)), [CLUSTER])

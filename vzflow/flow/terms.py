@@ -247,7 +247,7 @@ class Verdict(Closed):
 
 class Reason(Closed):
     ALLOWED = "allowed", "A rule allows it."
-    MTLS_VIOLATED = "mtls_violated", "A rule allows it over mTLS, and it went in clear."
+    MTLS_VIOLATED = "mtls_violated", "A rule allows it over mTLS, and it went in clear, or the mesh passed it on as it came."
     NOT_MUTUAL = "not_mutual", "A rule allows it over mTLS, and TLS was one-way."
     TLS_MISSING = "tls_missing", "A rule allows it over TLS, and it went in clear."
     NO_RULE = "no_rule", "No rule speaks of this protocol, which has no ports, at the responder."

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from functools import cache
+from ipaddress import ip_network
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -185,19 +187,17 @@ def _public(
     """
     Return who may stand behind an address that a log only calls public, where the cluster is known at all.
 
-    That is anybody outside, and whoever ever had such an address; a Service's initiates nothing.
+    That is anybody outside, and whoever ever had such an address; a Service's initiates nothing. Where the cluster's
+    own ranges are public it may be any pod, also one that no snapshot saw, and nothing is said.
     """
-    if not any(p.cluster == cluster for p in found.parties.values()):
+    own = [cidr for c, cidr, _, _ in found.ranges if c == cluster]
+    known = any(p.cluster == cluster for p in found.parties.values())
+    if not known or any(_is_public(str(ip_network(cidr)[0])) for cidr in own):
         return []
-    private = [ip_network(cidr) for cidr, _ in WELL_KNOWN]
-    named = {
-        f"range:{r.name}"
-        for r in configured
-        if not any(_inside(ip_network(r.cidr, strict=False), net) for net in private)
-    }
+    named = {f"range:{r.name}" for r in configured if _is_public(str(ip_network(r.cidr, strict=False)[0]))}
     holders: set[str] = set()
     for (its, address), intervals in found.addresses.items():
-        if its == cluster and not any(_inside(ip_network(address), net) for net in private):
+        if its == cluster and _is_public(address):
             holders.update(party for i in intervals for party in i.parties)
     rows = []
     for key, parties in (("from", {p for p in holders if found.parties[p].kind != "service"}), ("to", holders)):
@@ -208,10 +208,15 @@ def _public(
     return rows
 
 
-def _inside(one: IPv4Network | IPv6Network, other: IPv4Network | IPv6Network) -> bool:
-    first, last = int(other.network_address), int(other.broadcast_address)
-    inside = first <= int(one.network_address) and int(one.broadcast_address) <= last
-    return one.version == other.version and inside
+def _is_public(address: str) -> bool:
+    key, inside = int(address_key(address), 16), _never_public()
+    place = bisect_right(inside, (key, 1 << 128)) - 1
+    return place < 0 or key > inside[place][1]
+
+
+@cache
+def _never_public() -> list[tuple[int, int]]:
+    return [(lo, hi) for lo, hi, _ in _flattened(_block(cidr, 0, kind, cidr) for cidr, kind in WELL_KNOWN)]
 
 
 def _address_ranges(cluster: str, found: Timeline, configured: Iterable[Range]) -> list[dict[str, Any]]:
