@@ -176,6 +176,14 @@ def test_combinations_are_forgotten_before_they_fill_memory():
         assert told(data, rows=64) == told(data, at_once=False)
 
 
+@pytest.mark.parametrize("line", [as_text, as_json])
+def test_nothing_is_left_of_the_lines_read_before(line):
+    """A line without a duration begins when it says, whatever the duration of one that was read in its place."""
+    without = line(INBOUND | {"duration": "-" if line is as_text else "0"}).replace('"duration": 0', '"duration": null')
+    data = "\n".join([without, line(INBOUND), line(INBOUND), without]).encode()
+    assert told(data, rows=2) == told(data, at_once=False)
+
+
 def test_many_own_addresses_are_left_to_the_other_road():
     """There is place for so many; a log that names more is not an honest one."""
     data = b"".join(

@@ -133,12 +133,17 @@ class EnvoyLines:
 
     def _found(self, rows: Words) -> _Found:
         codes = [self._codes(name, rows) for name in self._texts]
-        counts = [[part[rows] for part in self.core.number(self._place[name])] for name in self._counts]
+        counts = [self._count(name, rows) for name in self._counts]
         ends = [self._end(name, rows) for name in self._addresses]
         values, states = _table(counts, 2, len(rows))
         kinds, ips, ports, owns = _table(ends, 4, len(rows))
         begins = self.core.number(self._place["start_time"])[0][rows]
         return _Found(np.array(codes, np.int64).reshape(-1, len(rows)), values, states, kinds, ips, ports, owns, begins)
+
+    def _count(self, name: str, rows: Words) -> tuple[Words, Words]:
+        """Return a count in each row, 0 where there is none (the core leaves there what was read before), and state."""
+        values, states = (part[rows] for part in self.core.number(self._place[name]))
+        return np.where(states == WHOLE, values, 0), states
 
     def _codes(self, name: str, rows: Words) -> Words:
         """Return the number of a text in each row; of a cluster's name, of its kind."""
