@@ -176,6 +176,22 @@ def test_combinations_are_forgotten_before_they_fill_memory():
         assert told(data, rows=64) == told(data, at_once=False)
 
 
+def test_combinations_that_say_nothing_are_forgotten_too():
+    """A client chooses the method and the server name, which here is none."""
+    data = b"".join(
+        as_text(INBOUND | {"method": f"M{i % 40}", "requested_server_name": f"?{i // 40}"}).encode() + b"\n"
+        for i in range(1200)
+    )
+    forget = at_once.EnvoyLines.forget
+    data = as_text(INBOUND).encode() + b"\n" + data
+    with (
+        patch.object(at_once, "MAX_HELD", 50 * 1024),
+        patch.object(at_once.EnvoyLines, "forget", autospec=True, side_effect=forget) as forgotten,
+    ):
+        assert told(data, rows=64) == told(data, at_once=False)
+    assert forgotten.call_count > 3
+
+
 @pytest.mark.parametrize("line", [as_text, as_json])
 def test_nothing_is_left_of_the_lines_read_before(line):
     """A line without a duration begins when it says, whatever the duration of one that was read in its place."""

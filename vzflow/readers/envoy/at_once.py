@@ -200,9 +200,10 @@ class EnvoyLines:
 
     def _answer(self, one: _Found) -> Mapping[str, Any] | None:
         """Return what a line like *one* says: columns, and marks for those that are each row's own."""
+        self._held += ANSWER
         try:
             columns = self._stand_in(one)
-            self._held += ANSWER + sum(len(text or "") for text in columns.values())
+            self._held += sum(len(text or "") for text in columns.values())
             if columns.get("method") == "CONNECT":
                 return None
             flow = self._flow_of(columns)
