@@ -200,6 +200,15 @@ def test_nothing_is_left_of_the_lines_read_before(line):
     assert told(data, rows=2) == told(data, at_once=False)
 
 
+@pytest.mark.parametrize("more", [{"http_logs": {}}, {"tcp_logs": {}}, {"authority": [1]}, {"authority": True}])
+def test_json_that_the_other_road_does_not_take_is_left_to_it(more):
+    """A message of several entries under its other names; an authority that is no text, though nobody needs it."""
+    data = "\n".join([as_json(INBOUND), json.dumps(json.loads(as_json(INBOUND)) | more)]).encode()
+    rows, *_ = told(data)
+    assert len(rows) == 1
+    assert told(data) == told(data, at_once=False)
+
+
 def test_many_own_addresses_are_left_to_the_other_road():
     """There is place for so many; a log that names more is not an honest one."""
     data = b"".join(

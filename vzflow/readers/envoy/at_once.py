@@ -37,11 +37,11 @@ from vzflow.readers.values import is_loopback
 
 #: Columns that are read as numbers, and what stands in for one that is not 0.
 _COUNTS = {"bytes_received": 1_000_003, "bytes_sent": 1_000_033, "duration": 1_000_037}
-#: Of these only the kind matters.
-_CLUSTERS = ("upstream_cluster", "upstream_cluster_raw")
+#: Of these only the kind matters; of an authority, whether it is a text (only a CONNECT request's says something).
+_CLUSTERS = ("upstream_cluster", "upstream_cluster_raw", "authority")
 #: What stands in for each kind, a name of none and for no name.
 _SHOWN_CLUSTERS = (*(kind or "?" for kind in KINDS_OF_CLUSTERS), None)
-#: Not read: it only matters in a CONNECT request, whose line is left.
+#: Not read in lines of text, where it is one: it only matters in a CONNECT request, whose line is left.
 _UNREAD = (None, "authority")
 #: Formats with one of these columns are not read at once: it may hold a time, an address, or quotes.
 _FOREIGN = re.compile(r".*_port|.*_without_port|emit_time|x_forwarded_client_cert")
@@ -434,14 +434,14 @@ def _kind(field: Field, *, quoted: bool) -> int:
 
 #: Keys with which a JSON line is left: what is wrapped, of a shipper, a message of several, or has other addresses.
 _FOREIGN_KEYS = (
-    "kubernetes", "log", "httpLogs", "tcpLogs", "resourceLogs", "x_forwarded_client_cert",
+    "kubernetes", "log", "httpLogs", "http_logs", "tcpLogs", "tcp_logs", "resourceLogs", "x_forwarded_client_cert",
     *sorted(column for column in COLUMNS if _FOREIGN.fullmatch(column)),
 )  # fmt: skip
 
 
 def form_of_json(flow_of: Callable[[Texts], Parsed], wrapping: bytes = b"") -> EnvoyLines:
     """Return how plain lines in Istio's JSON keys are read at once, in the *wrapping* of `Lines`."""
-    kinds = {name: _kind_of_key(name) for name in sorted(COLUMNS - {*_FOREIGN_KEYS, *_UNREAD})}
+    kinds = {name: _kind_of_key(name) for name in sorted(COLUMNS - {*_FOREIGN_KEYS})}
     kinds |= dict.fromkeys(_FOREIGN_KEYS, TEXT)
 
     def flow(columns: Texts) -> Parsed:
