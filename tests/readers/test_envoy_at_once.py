@@ -267,6 +267,16 @@ def test_lines_of_a_runtime_take_the_fast_road(line):
     assert ([row["bytes_received"] for row in rows], rejects, read) == ([*range(100)], [], 100)
 
 
+def test_piece_may_be_wrapped_in_more_than_the_runtime_wrote():
+    """Where lines of a runtime and what a shipper made of others lie in one file."""
+    piece = {"log": f"{RUNTIME} stdout P x", "stream": "stdout", "time": RUNTIME, "kubernetes": {}}
+    whole = f"{RUNTIME} stdout F {as_text(INBOUND)}"
+    data = "\n".join([whole, json.dumps(piece), whole, whole]).encode()
+    rows, *_ = told(data)
+    assert [row["record"] for row in rows] == [1, 4]
+    assert told(data) == told(data, at_once=False)
+
+
 def test_no_client_passes_the_rest_of_its_line_for_a_line():
     """A header may be as long as what a runtime writes at once, and go on with a line of the client's making."""
     forged = as_text(INBOUND | {"downstream_remote_address": "192.0.2.66:666"})
