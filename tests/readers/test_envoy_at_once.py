@@ -188,6 +188,39 @@ def test_what_is_not_read_makes_no_combinations():
     assert rows == told(data, context, at_once=False)
 
 
+def test_combinations_that_say_nothing_are_forgotten_too():
+    """A client chooses the method and the server name, which here is none."""
+    data = b"".join(
+        as_text(INBOUND | {"method": f"M{i % 40}", "requested_server_name": f"?{i // 40}"}).encode() + b"\n"
+        for i in range(1200)
+    )
+    forget = at_once.EnvoyLines.forget
+    data = as_text(INBOUND).encode() + b"\n" + data
+    with (
+        patch.object(at_once, "MAX_HELD", 50 * 1024),
+        patch.object(at_once.EnvoyLines, "forget", autospec=True, side_effect=forget) as forgotten,
+    ):
+        assert told(data, rows=64) == told(data, at_once=False)
+    assert forgotten.call_count > 3
+
+
+@pytest.mark.parametrize("line", [as_text, as_json])
+def test_nothing_is_left_of_the_lines_read_before(line):
+    """A line without a duration begins when it says, whatever the duration of one that was read in its place."""
+    without = line(INBOUND | {"duration": "-" if line is as_text else "0"}).replace('"duration": 0', '"duration": null')
+    data = "\n".join([without, line(INBOUND), line(INBOUND), without]).encode()
+    assert told(data, rows=2) == told(data, at_once=False)
+
+
+@pytest.mark.parametrize("more", [{"http_logs": {}}, {"tcp_logs": {}}, {"authority": [1]}, {"authority": True}])
+def test_json_that_the_other_road_does_not_take_is_left_to_it(more):
+    """A message of several entries under its other names; an authority that is no text, though nobody needs it."""
+    data = "\n".join([as_json(INBOUND), json.dumps(json.loads(as_json(INBOUND)) | more)]).encode()
+    rows, *_ = told(data)
+    assert len(rows) == 1
+    assert told(data) == told(data, at_once=False)
+
+
 def test_many_own_addresses_are_left_to_the_other_road():
     """There is place for so many; a log that names more is not an honest one."""
     data = b"".join(
@@ -244,6 +277,16 @@ def test_lines_of_a_runtime_take_the_fast_road(line):
     with patch.object(reader, "_parse", side_effect=AssertionError("read one line at a time")):
         rows, rejects, read, _ = told(data)
     assert ([row["bytes_received"] for row in rows], rejects, read) == ([*range(100)], [], 100)
+
+
+def test_piece_may_be_wrapped_in_more_than_the_runtime_wrote():
+    """Where lines of a runtime and what a shipper made of others lie in one file."""
+    piece = {"log": f"{RUNTIME} stdout P x", "stream": "stdout", "time": RUNTIME, "kubernetes": {}}
+    whole = f"{RUNTIME} stdout F {as_text(INBOUND)}"
+    data = "\n".join([whole, json.dumps(piece), whole, whole]).encode()
+    rows, *_ = told(data)
+    assert [row["record"] for row in rows] == [1, 4]
+    assert told(data) == told(data, at_once=False)
 
 
 def test_no_client_passes_the_rest_of_its_line_for_a_line():

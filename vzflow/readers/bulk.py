@@ -185,9 +185,9 @@ def same(text: str, count: int) -> pa.Array:
 
 
 def _is_piece(line: bytes) -> bool:
-    """Whether a line goes on in another."""
+    """Whether a line may go on in another: what no runtime wrote may hold a piece that one did."""
     peeled = surely(line, Level.FILE)
-    return peeled is not None and not peeled.whole
+    return peeled is None or peeled.stream is None or not peeled.whole
 
 
 def _without_last_pieces(rows: Words, pieces: Sequence[int]) -> Words:

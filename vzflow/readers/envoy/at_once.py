@@ -37,13 +37,13 @@ from vzflow.readers.values import is_loopback
 
 #: Columns that are read as numbers, and what stands in for one that is not 0.
 _COUNTS = {"bytes_received": 1_000_003, "bytes_sent": 1_000_033, "duration": 1_000_037}
-#: Of these only the kind matters.
-_CLUSTERS = ("upstream_cluster", "upstream_cluster_raw")
+#: Of these only the kind matters; of an authority, whether it is a text (only a CONNECT request's says something).
+_CLUSTERS = ("upstream_cluster", "upstream_cluster_raw", "authority")
 #: What stands in for each kind, a name of none and for no name.
 _SHOWN_CLUSTERS = (*(kind or "?" for kind in KINDS_OF_CLUSTERS), None)
 #: How fields are named that fill no column.
 UNREAD = "#"
-#: Not read: it only matters in a CONNECT request, whose line is left.
+#: Not read in lines of text, where it is one: it only matters in a CONNECT request, whose line is left.
 _UNREAD = (None, "authority")
 #: Formats with one of these columns are not read at once: it may hold a time, an address, or quotes.
 _FOREIGN = re.compile(r".*_port|.*_without_port|emit_time|x_forwarded_client_cert")
@@ -136,12 +136,17 @@ class EnvoyLines:
 
     def _found(self, rows: Words) -> _Found:
         codes = [self._codes(name, rows) for name in self._texts]
-        counts = [[part[rows] for part in self.core.number(self._place[name])] for name in self._counts]
+        counts = [self._count(name, rows) for name in self._counts]
         ends = [self._end(name, rows) for name in self._addresses]
         values, states = _table(counts, 2, len(rows))
         kinds, ips, ports, owns = _table(ends, 4, len(rows))
         begins = self.core.number(self._place["start_time"])[0][rows]
         return _Found(np.array(codes, np.int64).reshape(-1, len(rows)), values, states, kinds, ips, ports, owns, begins)
+
+    def _count(self, name: str, rows: Words) -> tuple[Words, Words]:
+        """Return a count in each row, 0 where there is none (the core leaves there what was read before), and state."""
+        values, states = (part[rows] for part in self.core.number(self._place[name]))
+        return np.where(states == WHOLE, values, 0), states
 
     def _codes(self, name: str, rows: Words) -> Words:
         """Return the number of a text in each row; of a cluster's name, of its kind; -1 is no such text."""
@@ -200,9 +205,10 @@ class EnvoyLines:
 
     def _answer(self, one: _Found) -> Mapping[str, Any] | None:
         """Return what a line like *one* says: columns, and marks for those that are each row's own."""
+        self._held += ANSWER
         try:
             columns = self._stand_in(one)
-            self._held += ANSWER + sum(len(text or "") for text in columns.values())
+            self._held += sum(len(text or "") for text in columns.values())
             if columns.get("method") == "CONNECT":
                 return None
             flow = self._flow_of(columns)
@@ -430,14 +436,14 @@ def _kind(field: Field, *, quoted: bool) -> int:
 
 #: Keys with which a JSON line is left: what is wrapped, of a shipper, a message of several, or has other addresses.
 _FOREIGN_KEYS = (
-    "kubernetes", "log", "httpLogs", "tcpLogs", "resourceLogs", "x_forwarded_client_cert",
+    "kubernetes", "log", "httpLogs", "http_logs", "tcpLogs", "tcp_logs", "resourceLogs", "x_forwarded_client_cert",
     *sorted(column for column in COLUMNS if _FOREIGN.fullmatch(column)),
 )  # fmt: skip
 
 
 def form_of_json(flow_of: Callable[[Texts], Parsed], wrapping: bytes = b"") -> EnvoyLines:
     """Return how plain lines in Istio's JSON keys are read at once, in the *wrapping* of `Lines`."""
-    kinds = {name: _kind_of_key(name) for name in sorted(COLUMNS - {*_FOREIGN_KEYS, *_UNREAD})}
+    kinds = {name: _kind_of_key(name) for name in sorted(COLUMNS - {*_FOREIGN_KEYS})}
     kinds |= dict.fromkeys(_FOREIGN_KEYS, TEXT)
 
     def flow(columns: Texts) -> Parsed:
