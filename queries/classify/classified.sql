@@ -11,13 +11,13 @@ WITH reasoned AS (
       WHEN i.initiator_set = 'unknown' AND i.responder_set = 'unknown' THEN 'no_identity'
       WHEN i.responder_set = 'unknown' THEN 'responder_unknown'
       WHEN NOT i.firm THEN 'direction_unknown'
-      WHEN i.contradicted THEN 'initiator_ambiguous'
+      WHEN i.contradicted THEN 'principal_contradicts'
       WHEN i.combination IS NULL THEN 'port_not_recorded'
     END AS undecidable
   FROM identified i
 )
 SELECT r.segment, r.record, r.turned,
-  CASE WHEN coalesce(r.undecidable, j.reason) = 'initiator_ambiguous' THEN 'ambiguous' ELSE a.kind END AS initiator_kind,
+  CASE WHEN coalesce(r.undecidable, j.reason) IN ('initiator_ambiguous', 'principal_contradicts') THEN 'ambiguous' ELSE a.kind END AS initiator_kind,
   a.namespace AS initiator_namespace, a.pod AS initiator_pod, a.workload AS initiator_workload,
   a.workload_kind AS initiator_workload_kind, a.service_account AS initiator_service_account,
   a.labels AS initiator_labels, a.node AS initiator_node, a.in_mesh AS initiator_in_mesh,

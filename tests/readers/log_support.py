@@ -43,7 +43,7 @@ def told_by_road(
 ) -> tuple[list[dict[str, Any]], list[Any], int, Any]:
     """Return rows by record, rejects, lines read and skipped, by one of the roads."""
     tally = Tally()
-    with patch.multiple(bulk, BLOCK=block, ROWS=rows), patch.object(log_lines, "COMPILED", at_once):
+    with patch.multiple(bulk, BLOCK=block, ROWS=rows), patch.multiple(log_lines, COMPILED=at_once, MANY=0):
         batches = list(read(io.BytesIO(data), context, tally))
     found = [row for batch in batches for row in batch.to_pylist()]
     assert tally.balanced

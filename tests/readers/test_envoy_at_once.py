@@ -209,6 +209,18 @@ def test_json_that_the_other_road_does_not_take_is_left_to_it(more):
     assert told(data) == told(data, at_once=False)
 
 
+def test_what_is_not_read_makes_no_combinations():
+    """A trace id is another in each line, and says nothing of the flow."""
+    text = '[%START_TIME%] %TRACE_ID% "%PROTOCOL%" %RESPONSE_CODE% %BYTES_SENT% %DOWNSTREAM_LOCAL_ADDRESS%'
+    line = '[2026-01-02T03:04:05.678Z] {} "HTTP/1.1" 200 1 192.0.2.20:8080\n'
+    data = "".join(line.format(f"{i:032x}" if i % 10 else "a(b") for i in range(200)).encode()
+    context = Context("a.log", "0" * 16, "c", envoy_format=given(text).formats)
+    with patch.object(at_once, "_marked", wraps=at_once._marked) as asked:
+        rows = told(data, context)
+    assert asked.call_count == 1
+    assert rows == told(data, context, at_once=False)
+
+
 def test_many_own_addresses_are_left_to_the_other_road():
     """There is place for so many; a log that names more is not an honest one."""
     data = b"".join(

@@ -9,6 +9,7 @@ about is left to whoever reads one line at a time: so what a line means does not
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
@@ -85,7 +86,8 @@ def read_plain(
 
 def _blocks(stream: BinaryIO) -> Iterator[tuple[memoryview, int, int]]:
     """Yield whole lines as (buffer, begin, end); as (buffer, -1, size) a line that is longer than any may be."""
-    block = memoryview(bytearray(BLOCK + 9))  # a line end may be missing, and eight bytes may be looked at
+    # A line end may be missing, and eight bytes may be looked at. Of anonymous memory only what is used is there.
+    block = memoryview(mmap.mmap(-1, BLOCK + 9))
     held, skipping, read = 0, False, 1
     while read:
         read = stream.readinto(block[held:BLOCK])  # type: ignore[attr-defined]

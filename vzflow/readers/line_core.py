@@ -207,8 +207,9 @@ class Lines:
             raise ValueError("bad range: eight bytes must follow it")
         if self.full:
             self._forget()
+        # What was read before, and the beginning of a line that was not all there.
         for memory in (self.columns[3], self.columns[5]):
-            memory.fill(0)
+            memory[:, : self.row + 1] = 0
         self.buf = buf
         self.end = end
         self.row = 0

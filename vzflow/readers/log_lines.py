@@ -22,6 +22,9 @@ __all__ = ["LARGEST", "FormOf", "Parsed", "Unusable", "flows_of_lines", "invalid
 #: Beginning of an input -> how its plain lines are read; null if they are not read at once.
 FormOf = Callable[[bytes], Form | None]
 
+#: Bytes that make many lines: fewer are read one by one sooner than what reads many at once is set up.
+MANY = 1 << 14
+
 #: Largest count a column can hold (signed 64 bit).
 LARGEST = (1 << 63) - 1
 
@@ -65,7 +68,8 @@ def flows_of_lines(
         one record of the tally.
     """
     stream, document, head = opened(stream, context)
-    form = form_of(head) if form_of is not None and COMPILED and not document else None
+    many = COMPILED and not document and len(head) >= MANY
+    form = form_of(head) if form_of is not None and many else None
     if form is not None:
         return _at_once(stream, context, tally, parse, form)
     return batches(_rows(records(stream, context, tally, parse, document=document), context, tally))

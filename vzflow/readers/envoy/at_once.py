@@ -41,6 +41,8 @@ _COUNTS = {"bytes_received": 1_000_003, "bytes_sent": 1_000_033, "duration": 1_0
 _CLUSTERS = ("upstream_cluster", "upstream_cluster_raw", "authority")
 #: What stands in for each kind, a name of none and for no name.
 _SHOWN_CLUSTERS = (*(kind or "?" for kind in KINDS_OF_CLUSTERS), None)
+#: How fields are named that fill no column.
+UNREAD = "#"
 #: Not read in lines of text, where it is one: it only matters in a CONNECT request, whose line is left.
 _UNREAD = (None, "authority")
 #: Formats with one of these columns are not read at once: it may hold a time, an address, or quotes.
@@ -76,7 +78,8 @@ class EnvoyLines:
 
     Args:
         core: Takes the lines apart.
-        kinds: Column -> what the core reads it as, in the order of its fields. The time is `start_time`.
+        kinds: Column -> what the core reads it as, in the order of its fields. The time is `start_time`. Names that
+            begin with UNREAD are no columns, but may make a line one that is left.
         fixed: Columns whose value the format implies.
         said: (column, text as the core gives it) -> what it says. Raises Unusable.
         flow_of: Columns -> their flow, or why there is none. Raises Unusable.
@@ -104,7 +107,7 @@ class EnvoyLines:
         self._answers = Answers()
         self._ips = _Ips()
         self._ends = _OfCodes((-1, 0, _MISSING))
-        self._clusters = {name: _OfCodes((0,)) for name in _CLUSTERS}
+        self._kinds = {n: _OfCodes((0,)) for n in self._texts if n in _CLUSTERS or n.startswith(UNREAD)}
 
     def fits(self) -> Words:
         fits: Words = self.core.number(self._place["start_time"])[1] == WHOLE
@@ -146,18 +149,20 @@ class EnvoyLines:
         return np.where(states == WHOLE, values, 0), states
 
     def _codes(self, name: str, rows: Words) -> Words:
-        """Return the number of a text in each row; of a cluster's name, of its kind."""
+        """Return the number of a text in each row; of a cluster's name, of its kind; -1 is no such text."""
         codes: Words
         codes, texts = self.core.text(self._place[name])
-        if name in _CLUSTERS:
-            return self._clusters[name].of(codes[rows], texts, partial(self._cluster, name))[0]
+        if name in self._kinds:
+            return self._kinds[name].of(codes[rows], texts, partial(self._kind_of, name))[0]
         return codes[rows]
 
-    def _cluster(self, name: str, text: bytes) -> tuple[int]:
+    def _kind_of(self, name: str, text: bytes) -> tuple[int]:
         try:
             said = self._said(name, text)
         except Unusable:
             return (-1,)
+        if name not in _CLUSTERS:
+            return (1,)
         return (len(_SHOWN_CLUSTERS) if said is None else KINDS_OF_CLUSTERS.index(kind_of_cluster(said)) + 1,)
 
     def _end(self, name: str, rows: Words) -> tuple[Words, ...]:
@@ -216,7 +221,7 @@ class EnvoyLines:
         for name, code in zip(self._texts, one.codes.tolist(), strict=True):
             if name in _CLUSTERS:
                 columns |= {name: _SHOWN_CLUSTERS[code - 1]} if code else {}
-            elif code:
+            elif code and not name.startswith(UNREAD):
                 columns[name] = self._said(name, self.core.text(self._place[name])[1][code - 1])
         for name, state, value in zip(self._counts, one.states.tolist(), one.values.tolist(), strict=True):
             if state:
@@ -395,7 +400,7 @@ def form_of_text(layout: TextLayout, flow_of: Callable[[Texts], Parsed], wrappin
         return None
     befores = (parts.first, *parts.literals)
     kinds = {
-        field.column or f"#{place}": _kind(field, quoted=before.endswith('"') and after.startswith('"'))
+        field.column or f"{UNREAD}{place}": _kind(field, quoted=before.endswith('"') and after.startswith('"'))
         for place, (field, before, after) in enumerate(zip(parts.fields, befores, parts.literals, strict=False))
     }
     patterns = {
@@ -409,12 +414,9 @@ def form_of_text(layout: TextLayout, flow_of: Callable[[Texts], Parsed], wrappin
             check_server_name(text)
         return absent(text.decode())
 
-    def flow(columns: Texts) -> Parsed:
-        return flow_of({name: value for name, value in columns.items() if not name.startswith("#")})
-
     fields = [(kind, literal.encode()) for kind, literal in zip(kinds.values(), parts.literals, strict=True)]
     core = TextLines(os.urandom(8), parts.first.encode(), fields, bulk.ROWS, wrapping=wrapping)
-    return EnvoyLines(core, kinds, layout.fixed, said, flow)
+    return EnvoyLines(core, kinds, layout.fixed, said, flow_of)
 
 
 def _kind(field: Field, *, quoted: bool) -> int:
