@@ -32,7 +32,7 @@ BLOCK = 1 << 25
 ROWS = 1 << 16
 #: Bytes that a form remembers of what it asked for, and what each answer takes besides its texts: of few texts there
 #: may be any number of combinations.
-MAX_HELD, ANSWER = 1 << 25, 1 << 8
+MAX_HELD, ANSWER = 1 << 25, 1 << 10
 #: What is no column but a whole number that says something of a row: its name begins so.
 MARK = "_"
 
