@@ -1,5 +1,5 @@
 -- says: What an address is when nobody is known to have held it.
--- reads: address, address_range, party
+-- reads: address, address_range, known_cluster
 -- returns: cluster, address, set_id, basis
 -- one row per: cluster, address
 -- Without any snapshot of a cluster not even a public address is known to be outside of it; a configured range is none.
@@ -15,4 +15,4 @@ SELECT a.cluster, a.address,
     THEN 'range' ELSE 'not_found' END AS basis
 FROM address a
 LEFT JOIN address_range r ON r.cluster = a.cluster AND a.key BETWEEN r.lo AND r.hi
-LEFT JOIN (SELECT DISTINCT cluster FROM party WHERE kind <> 'range') k ON k.cluster = a.cluster
+LEFT JOIN known_cluster k ON k.cluster = a.cluster

@@ -6,9 +6,20 @@
 -- Of a node's holders the one who declares the port wins over the node's name. Sets: `either:NAME+ADDRESS+LATER`, and
 -- `behind:SET` where a node's address may also stand for the pods it masquerades.
 WITH overlap AS (
-  SELECT o.name_set, o.address_set FROM set_fact f JOIN set_overlap o ON o.name_set = f.set_id
+  SELECT o.name_set, o.address_set
+  FROM (
+    SELECT initiator_name_set AS set_id FROM located WHERE initiator_name_set IS NOT NULL
+    UNION SELECT responder_name_set FROM located WHERE responder_name_set IS NOT NULL
+  ) n
+  JOIN set_overlap o ON o.name_set = n.set_id
 ), account AS (
-  SELECT a.set_id, a.namespace, a.service_account FROM set_fact f JOIN set_account a ON a.set_id = f.set_id
+  SELECT a.set_id, a.namespace, a.service_account
+  FROM (
+    SELECT DISTINCT l.initiator_address_set AS set_id
+    FROM located l JOIN recorded f ON f.segment = l.segment AND f.record = l.record
+    WHERE f.initiator_principal LIKE 'spiffe://%/ns/%/sa/%'
+  ) c
+  JOIN set_account a ON a.set_id = c.set_id
 ), widened AS (
   SELECT segment, record,
     listagg(CASE WHEN initiator THEN set_id END, '+' ORDER BY set_id) AS initiator_window,

@@ -1,24 +1,25 @@
 -- says: Who each recorded end was when the flow began, by address and by the record's own names, and which way round.
--- reads: recorded, holding, endpoint, named, address_class, set_port, set_fact
+-- reads: recorded, span, holding, endpoint, named, address_class, set_port
 -- returns: segment, record, cluster, turned, firm, initiator_address_set, initiator_address_basis, initiator_known_until, initiator_name_set, responder_address_set, responder_address_basis, responder_known_until, responder_name_set, target_port, responder_service
 -- one row per: segment, record
 -- Each lookup finds at most one row: intervals are disjoint per key.
 -- The name set is `unknown` where the record names a pod (`pod:`, `prefix:`) that no snapshot knew then.
--- Only what held while any of these flows began is looked at.
-WITH span AS (
-  SELECT min(first_seen) AS since, max(first_seen) AS until FROM recorded
-), held AS (
+-- Only what held while any of these flows began is looked at; names, and ports that tell a direction, where any flow asks.
+WITH held AS (
   SELECT h.cluster, h.address, h.valid_from, h.valid_to, h.known_until, h.set_id
   FROM holding h JOIN span s ON h.valid_from <= s.until AND h.valid_to > s.since
 ), served AS (
   SELECT p.cluster, p.address, p.protocol, p.port, p.valid_from, p.valid_to, p.known_until, p.set_id, p.target_port,
     p.service, p.basis
   FROM endpoint p JOIN span s ON p.valid_from <= s.until AND p.valid_to > s.since
-), called AS (
-  SELECT n.cluster, n.key, n.valid_from, n.valid_to, n.set_id
-  FROM named n JOIN span s ON n.valid_from <= s.until AND n.valid_to > s.since
+), guessed AS (
+  SELECT cluster, initiator_ip AS address FROM recorded WHERE initiator_basis IN ('first_seen', 'known_port')
+  UNION
+  SELECT cluster, responder_ip FROM recorded WHERE initiator_basis IN ('first_seen', 'known_port')
 ), declared AS (
-  SELECT d.set_id, d.protocol, d.port_lo, d.port_hi FROM set_fact f JOIN set_port d ON d.set_id = f.set_id
+  SELECT d.set_id, d.protocol, d.port_lo, d.port_hi
+  FROM (SELECT DISTINCT h.set_id FROM guessed g JOIN held h ON h.cluster = g.cluster AND h.address = g.address) a
+  JOIN set_port d ON d.set_id = a.set_id
 ), ends AS (
   SELECT f.segment, f.record, f.cluster, f.first_seen, f.protocol, f.initiator_basis,
     f.initiator_ip, f.initiator_port, f.responder_ip, f.responder_port,
@@ -35,6 +36,14 @@ WITH span AS (
          WHEN f.responder_named_kind = 'host' THEN 'host:' || f.responder_named_name
          WHEN f.responder_named_kind = 'public_network' AND f.responder_ip IS NULL THEN 'to:public' END AS responder_name
   FROM recorded f
+), called AS (
+  SELECT n.cluster, n.key, n.valid_from, n.valid_to, n.set_id
+  FROM (
+    SELECT cluster, initiator_name AS key FROM ends WHERE initiator_name IS NOT NULL
+    UNION SELECT cluster, responder_name FROM ends WHERE responder_name IS NOT NULL
+  ) e
+  JOIN named n ON n.cluster = e.cluster AND n.key = e.key
+  JOIN span s ON n.valid_from <= s.until AND n.valid_to > s.since
 ), looked_up AS (
   SELECT e.segment, e.record, e.cluster, e.first_seen, e.initiator_basis, e.initiator_port, e.responder_port,
     hi.set_id AS i_held, hi.known_until AS i_held_until,

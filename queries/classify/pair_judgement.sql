@@ -1,14 +1,9 @@
 -- says: The three answers and the verdict for each pair of candidates of a combination.
--- reads: combination, set_candidate, candidate, candidate_term, party_component, rule, rule_grant, rule_match, mesh_mode, party_port
+-- reads: combination, set_candidate, asked_candidate, asked_term, asked_probe, party_component, rule, rule_grant, rule_match, mesh_mode
 -- returns: combination, initiator_party, responder_party, verdict, reason, rule_id, rule_status, transport_required, transport_status, transport, transport_basis, transport_grade
 -- one row per: combination, initiator_party, responder_party
 -- A Service whose pods are not known is nobody: what answers behind it may be anyone.
-WITH probed AS (
-  SELECT pp.party_id, pp.protocol, pp.port, pp.role
-  FROM (SELECT DISTINCT r.party_id FROM combination c JOIN set_candidate r ON r.set_id = c.responder_set) a
-  JOIN party_port pp ON pp.party_id = a.party_id
-  WHERE pp.role IN ('probe', 'probe_connect')
-), claimed AS (
+WITH claimed AS (
   SELECT DISTINCT k.party_id
   FROM (SELECT DISTINCT r.party_id FROM combination c JOIN set_candidate r ON r.set_id = c.responder_set) a
   JOIN party_component k ON k.party_id = a.party_id
@@ -17,10 +12,10 @@ WITH probed AS (
   SELECT DISTINCT c.combination, r.party_id AS responder_party
   FROM combination c
   JOIN set_candidate r ON r.set_id = c.responder_set
-  JOIN candidate_term t ON t.party_id = r.party_id
+  JOIN asked_term t ON t.party_id = r.party_id
   JOIN rule_grant g ON g.to_term = t.term
   JOIN rule u ON u.rule_id = g.rule_id AND u.revoked_by IS NULL
-  LEFT JOIN probed pp ON pp.party_id = r.party_id AND pp.protocol = c.protocol
+  LEFT JOIN asked_probe pp ON pp.party_id = r.party_id AND pp.protocol = c.protocol
     AND pp.port = c.target_port
   WHERE t.term LIKE 'component:%' AND (g.protocol IS NULL OR g.protocol = c.protocol)
     AND (g.port_lo IS NULL OR c.target_port BETWEEN g.port_lo AND g.port_hi)
@@ -39,8 +34,8 @@ WITH probed AS (
   FROM combination c
   JOIN set_candidate i ON i.set_id = c.initiator_set
   JOIN set_candidate r ON r.set_id = c.responder_set
-  JOIN candidate pi ON pi.party_id = i.party_id
-  JOIN candidate pr ON pr.party_id = r.party_id
+  JOIN asked_candidate pi ON pi.party_id = i.party_id
+  JOIN asked_candidate pr ON pr.party_id = r.party_id
   LEFT JOIN mesh_mode m ON m.party_id = r.party_id AND m.protocol = c.protocol
     AND coalesce(m.port, -1) = coalesce(c.target_port, -1)
   LEFT JOIN rule_match a ON a.combination = c.combination AND a.initiator_party = i.party_id

@@ -1,5 +1,5 @@
 -- says: Every rule that speaks of a combination's candidates, best first, revoked ones last.
--- reads: combination, set_term, rule_grant, rule, party_port
+-- reads: combination, set_term, rule_grant, rule, asked_probe
 -- returns: combination, initiator_party, responder_party, rule_id, kind, transport, revoked_by, place
 -- one row per: combination, initiator_party, responder_party, rule_id
 WITH pair AS (
@@ -9,10 +9,6 @@ WITH pair AS (
   FROM combination c
   JOIN set_term i ON i.set_id = c.initiator_set
   JOIN set_term r ON r.set_id = c.responder_set
-), probed AS (
-  SELECT pp.party_id, pp.protocol, pp.port, pp.role
-  FROM (SELECT DISTINCT party_id FROM set_term) a JOIN party_port pp ON pp.party_id = a.party_id
-  WHERE pp.role IN ('probe', 'probe_connect')
 ), granted AS (
   SELECT p.combination, p.initiator_party, p.responder_party, u.rule_id, u.kind, u.transport, u.revoked_by,
     CASE WHEN u.revoked_by IS NULL THEN 0 ELSE 1 END AS revoked,
@@ -26,7 +22,7 @@ WITH pair AS (
   JOIN rule_grant g ON g.from_term = p.from_term AND g.to_term = p.to_term
   JOIN rule u ON u.rule_id = g.rule_id
   -- The kubelet's TCP probe connects and says nothing: whoever says something on that port is no probe.
-  LEFT JOIN probed pp ON pp.party_id = p.responder_party AND pp.protocol = p.protocol AND pp.port = p.target_port
+  LEFT JOIN asked_probe pp ON pp.party_id = p.responder_party AND pp.protocol = p.protocol AND pp.port = p.target_port
     AND (pp.role = 'probe' OR (pp.role = 'probe_connect' AND NOT p.has_payload))
   WHERE (g.protocol IS NULL OR g.protocol = p.protocol)
     AND (g.port_lo IS NULL OR p.target_port BETWEEN g.port_lo AND g.port_hi)
