@@ -180,7 +180,7 @@ class Lines:
         return self.columns[3][field, : self.row], self.texts[self.groups[field]]
 
     def number(self, field: int) -> tuple[Array, Array]:
-        """Return of each line a number, and what there is: it (WHOLE), NOTHING, or no such field (0)."""
+        """Return of each line a number, 0 where there is none, and what there is: WHOLE, NOTHING, or no field (0)."""
         return self.columns[4][field, : self.row], self.columns[5][field, : self.row]
 
     @property
@@ -208,7 +208,7 @@ class Lines:
         if self.full:
             self._forget()
         # What was read before, and the beginning of a line that was not all there.
-        for memory in (self.columns[3], self.columns[5]):
+        for memory in self.columns[3:]:
             memory[:, : self.row + 1] = 0
         self.buf = buf
         self.end = end
@@ -937,6 +937,7 @@ class JsonLines(Lines):
         if kind != K_ADDRESS:
             return -1
         self.state_memory[field, self.row] = 0
+        self.number_memory[field, self.row] = 0
         p = self._string(begin + 1)
         return p + 1 if p >= 0 and self._note_text(begin, p + 1, field) else -1
 
@@ -1020,6 +1021,7 @@ class TextLines(Lines):
             if kind == K_COUNT or (p >= 0 and p < self.end and (self.buf[p] <= 32 or self.buf[p] == 34)):
                 return p
             self.state_memory[field, self.row] = 0
+            self.number_memory[field, self.row] = 0
             p = begin
         else:
             p = self._last(begin, field)

@@ -38,7 +38,7 @@ from vzflow.readers.values import is_loopback
 #: Columns that are read as numbers, and what stands in for one that is not 0.
 _COUNTS = {"bytes_received": 1_000_003, "bytes_sent": 1_000_033, "duration": 1_000_037}
 #: Of these only the kind matters; of an authority, whether it is a text (only a CONNECT request's says something).
-_CLUSTERS = ("upstream_cluster", "upstream_cluster_raw", "authority")
+_BY_KIND = ("upstream_cluster", "upstream_cluster_raw", "authority")
 #: What stands in for each kind, a name of none and for no name.
 _SHOWN_CLUSTERS = (*(kind or "?" for kind in KINDS_OF_CLUSTERS), None)
 #: How fields are named that fill no column.
@@ -107,7 +107,7 @@ class EnvoyLines:
         self._answers = Answers()
         self._ips = _Ips()
         self._ends = _OfCodes((-1, 0, _MISSING))
-        self._kinds = {n: _OfCodes((0,)) for n in self._texts if n in _CLUSTERS or n.startswith(UNREAD)}
+        self._kinds = {n: _OfCodes((0,)) for n in self._texts if n in _BY_KIND or n.startswith(UNREAD)}
 
     def fits(self) -> Words:
         fits: Words = self.core.number(self._place["start_time"])[1] == WHOLE
@@ -136,17 +136,12 @@ class EnvoyLines:
 
     def _found(self, rows: Words) -> _Found:
         codes = [self._codes(name, rows) for name in self._texts]
-        counts = [self._count(name, rows) for name in self._counts]
+        counts = [[part[rows] for part in self.core.number(self._place[name])] for name in self._counts]
         ends = [self._end(name, rows) for name in self._addresses]
         values, states = _table(counts, 2, len(rows))
         kinds, ips, ports, owns = _table(ends, 4, len(rows))
         begins = self.core.number(self._place["start_time"])[0][rows]
         return _Found(np.array(codes, np.int64).reshape(-1, len(rows)), values, states, kinds, ips, ports, owns, begins)
-
-    def _count(self, name: str, rows: Words) -> tuple[Words, Words]:
-        """Return a count in each row, 0 where there is none (the core leaves there what was read before), and state."""
-        values, states = (part[rows] for part in self.core.number(self._place[name]))
-        return np.where(states == WHOLE, values, 0), states
 
     def _codes(self, name: str, rows: Words) -> Words:
         """Return the number of a text in each row; of a cluster's name, of its kind; -1 is no such text."""
@@ -161,7 +156,7 @@ class EnvoyLines:
             said = self._said(name, text)
         except Unusable:
             return (-1,)
-        if name not in _CLUSTERS:
+        if name not in _BY_KIND:
             return (1,)
         return (len(_SHOWN_CLUSTERS) if said is None else KINDS_OF_CLUSTERS.index(kind_of_cluster(said)) + 1,)
 
@@ -171,7 +166,7 @@ class EnvoyLines:
         split = states[rows] == WHOLE
         ips, owns, others = self._ends.of(codes[rows], texts, partial(self._of_end, name))
         kinds = np.where(split, np.where(ips >= 0, _IP, _OTHER), others)
-        return kinds, np.where(split, ips, -1), np.where(split, ports[rows], 0), np.where(split, owns, 0)
+        return kinds, np.where(split, ips, -1), ports[rows], np.where(split, owns, 0)
 
     def _of_end(self, name: str, text: bytes) -> tuple[int, int, int]:
         """Return what a text says if a port follows it (IP, number if it is own), and what it is if none does."""
@@ -187,12 +182,10 @@ class EnvoyLines:
 
     def _combinations(self, found: _Found) -> tuple[Words, Words]:
         """Return the number of each row's combination, and the rows where a new one comes first."""
-        parts = [*found.codes]
-        for first in range(0, len(self._addresses), _BITS // _END_BITS):
-            parts.append(_packed(found.of_ends()[first : first + _BITS // _END_BITS], _END_BITS))
-        for first in range(0, len(self._addresses), _BITS // _OWN_BITS):
-            parts.append(_packed(found.owns[first : first + _BITS // _OWN_BITS], _OWN_BITS))
-        parts.append(_packed(found.of_counts(), 2))
+        parts = [*found.codes, _packed(found.of_counts(), 2)]
+        for table, bits in ((found.of_ends(), _END_BITS), (found.owns, _OWN_BITS)):
+            many = _BITS // bits
+            parts += [_packed(table[first : first + many], bits) for first in range(0, len(table), many)]
         while len(parts) % 2 == 0:
             parts.append(np.zeros(len(found.begins), np.int64))
         numbers, new = parts[0], np.zeros(0, np.int64)
@@ -219,7 +212,7 @@ class EnvoyLines:
     def _stand_in(self, one: _Found) -> Texts:
         columns: Texts = {"start_time": _BEGIN.isoformat(), **self._fixed}
         for name, code in zip(self._texts, one.codes.tolist(), strict=True):
-            if name in _CLUSTERS:
+            if name in _BY_KIND:
                 columns |= {name: _SHOWN_CLUSTERS[code - 1]} if code else {}
             elif code and not name.startswith(UNREAD):
                 columns[name] = self._said(name, self.core.text(self._place[name])[1][code - 1])
