@@ -26,7 +26,7 @@ from typer.main import get_command
 
 from vzflow import __main__ as program
 from vzflow import cli
-from vzflow.cli import main
+from vzflow.cli import main, progress
 from vzflow.flow.errors import VzflowError
 from vzflow.pipeline.one_input import Told
 from vzflow.store.lake import Lake
@@ -928,7 +928,7 @@ def test_recorded_only_ingest_loads_what_it_needs(tmp_path):
 )  # fmt: skip
 def test_progress_says_how_far_how_fast_and_how_long(told, seconds, line):
     """As far as it is known: a pipe has no end that anybody knows of."""
-    assert cli._progress_line(told, seconds) == line
+    assert progress.progress_line(told, seconds) == line
 
 
 # Options and help.

@@ -1,0 +1,91 @@
+"""The commands that answer with a report or an explanation: report, explain."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from vzflow.cli.options import (
+    DEFAULT_STORE,
+    FailOnOption,
+    ModelOption,
+    OutputOption,
+    QuietOption,
+    StoreOption,
+    one_of,
+    verdict_of,
+    window_of,
+)
+from vzflow.cli.output import colour, exit_with, print_report, say, write
+
+
+def report(
+    store: StoreOption = DEFAULT_STORE,
+    output: OutputOption = "text",
+    fail_on: FailOnOption = None,
+    min_coverage: Annotated[
+        float,
+        typer.Option("--min-coverage", envvar="VZFLOW_MIN_COVERAGE", min=0, max=100,
+                     help="Exit 4 below this percentage of observed minutes."),
+    ] = 0.0,
+    model: ModelOption = None,
+    since: Annotated[
+        str | None, typer.Option("--since", envvar="VZFLOW_SINCE", help="Time, UTC, as 2026-01-02T03:04:05Z.")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", envvar="VZFLOW_UNTIL", help="Time, exclusive.")] = None,
+    namespace: Annotated[
+        str | None, typer.Option("-n", "--namespace", envvar="VZFLOW_NAMESPACE", help="Of either end.")
+    ] = None,
+    workload: Annotated[str | None, typer.Option("--workload", envvar="VZFLOW_WORKLOAD", help="Of either end.")] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", envvar="VZFLOW_PORT", min=0, max=65535, help="Pod port of the responder.")
+    ] = None,
+    verdict: Annotated[
+        str | None, typer.Option("--verdict", envvar="VZFLOW_VERDICT", help="Only this verdict.")
+    ] = None,
+    quiet: QuietOption = False,
+) -> None:  # fmt: skip
+    """Say what was expected, unexpected or in clear, with evidence."""
+    from vzflow.pipeline import answer, verbs
+    from vzflow.pipeline.ingest import gravest
+    from vzflow.pipeline.judge import Asked
+
+    one_of(output, ("text", "json"))
+    conditions = tuple(fail_on or ())
+    answer.check_fail_on(conditions)
+    asked = Asked(*window_of(since, until), namespace, workload, port, verdict_of(verdict))
+    facts = print_report(verbs.open_judge(store, model or ()), output, asked)
+    codes = [0]
+    if answer.covered(facts) < min_coverage:
+        codes.append(4)
+        if not quiet:
+            say(answer.too_little(facts, min_coverage))
+    failed = answer.failures(facts, conditions)
+    if failed:
+        codes.append(1)
+        if not quiet:
+            say(f"found {', '.join(failed)}")
+    exit_with(gravest(codes))
+
+
+def explain(
+    what: Annotated[
+        str, typer.Argument(help="A flow id, or an edge as NS/WORKLOAD>NS/WORKLOAD:PORT.", metavar="FLOW_ID|EDGE")
+    ],
+    store: StoreOption = DEFAULT_STORE,
+    model: ModelOption = None,
+    output: OutputOption = "text",
+    quiet: QuietOption = False,
+) -> None:
+    """Show every reason, rule, identity interval and record behind a verdict."""
+    from vzflow.pipeline import verbs
+    from vzflow.report import explanation
+    from vzflow.report.plain import json_text, printable
+
+    one_of(output, ("text", "json"))
+    found = verbs.explain(store, what, model=model or ())
+    write(json_text(found) if output == "json" else explanation.render(printable(found), colour=colour(sys.stdout)))
+    if found["others"] and not quiet:
+        say(f"the first of {1 + len(found['others'])} exchanges of this edge; the others: {' '.join(found['others'])}")
