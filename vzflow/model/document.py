@@ -155,6 +155,7 @@ class _Overlay:
         self._files = files
         self._on = on
         self._shapes: dict[str, ComponentShape | PeerShape] = {}
+        self._places: dict[str, Place] = {}
         self._aliases: dict[str, tuple[str, ...]] = {}
         self._rules: dict[str, Rule] = {}
         self._mesh = next((f.shape.mesh for f in reversed(files) if f.shape.mesh), None)
@@ -185,6 +186,7 @@ class _Overlay:
             components=tuple(self._component(name, shape) for name, shape in self._shapes.items()),
             rules=tuple(_with_revocations(self._rules)),
             ranges=tuple((name, block) for name, blocks in ranges.items() for block in blocks),
+            aliases=tuple(self._alias(word) for word in self._aliases),
         )
 
     def _lay_pods(self, file: _File) -> None:
@@ -199,6 +201,12 @@ class _Overlay:
         if isinstance(earlier, ComponentShape) != isinstance(shape, ComponentShape):
             raise file.problem(f"`{name}` is both a component and a peer", "Choose another name.", section, name)
         merged = earlier.model_copy(update=shape.model_dump(exclude_unset=True))
+        self._places.setdefault(name, file.yaml.place((section, name)))
+        if shape.pods and (shape.namespaces or shape.selectors):
+            raise file.problem(f"`{name}` says which pods it is, and `pods: unknown`", "Keep one.", section, name)
+        if merged.namespaces is None and merged.pods and not merged.selectors:
+            self._shapes[name] = merged
+            return
         if merged.namespaces is None:
             raise file.problem(f"`{name}` has no namespaces", "Say where its pods run.", section, name)
         if ANY_VALUE in merged.namespaces and not merged.selectors:
@@ -219,7 +227,13 @@ class _Overlay:
             mesh=mesh,
             egress=(shape.egress if isinstance(shape, ComponentShape) else None) or "unmodelled",
             says=shape.says,
+            place=self._places[name],
         )
+
+    def _alias(self, word: str) -> tuple[str, tuple[str, ...], Place]:
+        file = next(f for f in reversed(self._files) if word in f.shape.aliases)
+        terms = dict.fromkeys(term for each in self._aliases[word] if (term := self._term(each)) is not None)
+        return word, tuple(terms), file.yaml.place(("aliases", word))
 
     def _check_aliases(self, file: _File) -> None:
         for alias, words in file.shape.aliases.items():
