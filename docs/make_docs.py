@@ -65,7 +65,7 @@ def queries_page() -> str:
     ]
     for title, found in (
         ("Questions", catalogue.questions()), ("Views", catalogue.views()), ("Classification", catalogue.stages()),
-        ("Behind `vzflow explain`", catalogue.explanations()),
+        ("Behind `vzflow explain`", catalogue.explanations()), ("Behind `vzflow model lint`", catalogue.lints()),
     ):  # fmt: skip
         parts.append(f"\n## {title}\n")
         parts += [_query(query) for query in found.values()]

@@ -43,7 +43,7 @@ def made_by_queries(*, of_views: bool) -> dict[str, catalogue.Query]:
 
 def run_case(query: catalogue.Query, case: Path, params: dict | None = None) -> pa.Table:
     """Run *query* on the tables of the folder *case*; a table that is neither there nor made by a query is empty."""
-    of_views = query.path.parent.name not in ("classify", "explain") or "edge" in query.reads
+    of_views = query.path.parent.name not in ("classify", "explain", "lint") or "edge" in query.reads
     made = made_by_queries(of_views=of_views)
     with connect(threads=1) as duck:
         done: set[str] = set()

@@ -433,7 +433,7 @@ class LintCode(Closed):
         "Give it namespaces and selectors, here or in an overlay.",
     )  # fmt: skip
     NEVER_USED = (
-        "VZ3302", Level.NOTE, "A peer, alias or range is in no rule.", "Remove it, or use it.",
+        "VZ3302", Level.NOTE, "A peer is in no rule.", "Remove it, or use it.",
     )  # fmt: skip
     EXPIRED = (
         "VZ3303", Level.WARNING, "An accepted edge has expired and allows nothing.", "Renew it, or remove it.",

@@ -40,9 +40,12 @@ from vzflow.model.shapes import (
 )
 from vzflow.model.strict_yaml import Route, Text, read, refused
 
-__all__ = ["Component", "Grant", "Model", "Rule", "load", "load_texts", "shipped_models"]
+__all__ = ["Component", "Grant", "Model", "Rule", "load", "load_names", "load_texts", "shipped_models"]
 
 _SHIPPED = Path(__file__).resolve().parent / "shipped"
+
+#: What files that are read for their names may leave out.
+_NAMES_ONLY = ("names", "vzflow_model: 1\nname: names\nmesh: on\ntrust_domains: [cluster.local]\n")
 
 #: The sections of rules in a file, in the order they are listed, and what kind of rule each holds.
 _SECTIONS = {
@@ -70,6 +73,16 @@ def load(paths: Sequence[str | Path], *, on: date) -> Model:
         UsageProblem: A file cannot be read, is not a model, or they make no sense together; names file and line.
     """
     return load_texts([(str(p), _text_of(p)) for p in paths], on=on)
+
+
+def load_names(paths: Sequence[str | Path], *, on: date) -> Model:
+    """
+    Read files that only have to know names: they may leave out what judging needs, as whether the mesh is on.
+
+    Raises:
+        UsageProblem: As for `load`.
+    """
+    return load_texts([_NAMES_ONLY, *((str(p), _text_of(p)) for p in paths)], on=on)
 
 
 def load_texts(texts: Sequence[tuple[str, str]], *, on: date) -> Model:

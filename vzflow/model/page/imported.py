@@ -48,6 +48,11 @@ class Imported:
         """Return what each source of a row stands for."""
         return [self.names.of_source(word.text, self.to(entry)) for word in entry.sources]
 
+    def unknown_names(self) -> list[str]:
+        """Return the names of the model file whose pods neither the document nor a model tells, sorted."""
+        meanings = [m for entry in self.entries for m in (self.to(entry), *self.sources(entry))]
+        return sorted({word for meaning in meanings if meaning.kind == "unknown" for word in meaning.words})
+
 
 def imported(source: Source, model: Model | None = None) -> Imported:
     """

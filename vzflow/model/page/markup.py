@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
@@ -12,6 +13,10 @@ _HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
 _BREAKS = frozenset({"br", "p", "li", "div", "ul", "ol"})
 #: Tags whose content nobody sees.
 _UNSEEN = frozenset({"script", "style", "template", "noscript"})
+
+_NO_TAG = re.compile(r"<(?!/?[a-zA-Z][^<>]*>)")
+#: Stands for such a `<` while the parser has it; private use, so no document has it.
+_LESS = "\ue000"
 
 
 @dataclass
@@ -66,11 +71,9 @@ class Markup(HTMLParser):
         self._heading: tuple[int, list[str]] | None = None
         self._unseen = 0
 
-    def parse_html_declaration(self, i: int) -> int:
-        """Take `<![…` for what browsers take it, a comment; the parser of Python raises AssertionError."""
-        if self.rawdata[i : i + 4] == "<!--":
-            return super().parse_html_declaration(i)
-        return self.parse_bogus_comment(i)
+    def feed(self, data: str) -> None:
+        """Take a document; every `<` that begins no whole tag is text, which the parser would look for an end of."""
+        super().feed(_NO_TAG.sub(_LESS, data))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag in _UNSEEN:
@@ -98,10 +101,10 @@ class Markup(HTMLParser):
         if self._unseen:
             return
         if self._heading is not None:
-            self._heading[1].append(data)
+            self._heading[1].append(data.replace(_LESS, "<"))
         elif self._open and (cell := self._open[-1].cell) is not None:
             # A line end in the source is a blank: only tags break lines.
-            cell.parts.append(data.replace("\n", " "))
+            cell.parts.append(data.replace("\n", " ").replace(_LESS, "<"))
 
     def close(self) -> None:
         super().close()

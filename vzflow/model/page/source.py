@@ -9,8 +9,8 @@ from pathlib import Path
 
 from vzflow.flow.errors import Place, UnreadableInput
 
-#: Bytes of a document: a hundred times the longest networking page, and still read in seconds.
-LARGEST = 4_000_000
+#: Bytes of a document: ten times the longest networking page, and still read in seconds whatever they are.
+LARGEST = 1_000_000
 
 _FENCE = re.compile(r"[ \t>]*(?:[-*+] +)?(`{3,}|~{3,})([^\n]*)")
 _HTML = re.compile(r"\s*(?:<!doctype\s+html|<\?xml|<html|<head|<body)\b", re.IGNORECASE)
