@@ -43,6 +43,7 @@ def test_an_imported_model_can_judge(tmp_path):
         identity = ["--identity", SAMPLES / "cluster.json"]
         done = vzflow("ingest", SAMPLES / "verrazzano.pcap", *store, *identity, "--model", name, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
+        assert "which pods these are, so flows from or to them match no rule: " in done.stderr
         verdicts = json.loads(vzflow("report", *store, "-o", "json", cwd=tmp_path).stdout)["summary"]["by_verdict"]
         assert verdicts["expected"] == 0
         assert bool(verdicts["unexpected"]) == (name == "known.yaml")
