@@ -60,7 +60,7 @@ def cut(stream: BinaryIO, numbers: Collection[int]) -> Iterator[Cut]:
 
 def packets_of(stream: BinaryIO, context: Context, rows: Iterable[Mapping[str, Any]]) -> dict[int, Traced]:
     """
-    Return the packets behind recorded *rows* of a capture, by the column `record`; rows that are not of it are left out.
+    Return the packets behind recorded *rows* of a capture, by the column `record`; rows not of it are left out.
 
     The capture is read once more, as it was the first time, up to where the last of them is complete.
 

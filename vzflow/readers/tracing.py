@@ -67,9 +67,7 @@ class Trace:
     def complete(self) -> bool:
         return len(self.found) == len(self._wanted)
 
-    def tell(
-        self, place: int, record: int, first: int, opening: int, basis: int, inherited: bool, mixing: int
-    ) -> None:
+    def tell(self, place: int, record: int, first: int, opening: int, basis: int, inherited: bool, mixing: int) -> None:
         """Take what the core tells (`Core.trace`)."""
         row = self._open[place]
         if record:
