@@ -107,7 +107,7 @@ def extract(receipts: Sequence[Row], rows: Sequence[Row], out: str, inputs: Sequ
         inputs: Where their inputs are now.
 
     Raises:
-        UsageProblem: *out* has another ending, exists, or cannot be written; no row is of that kind; an input was a pipe.
+        UsageProblem: *out* has another ending, exists or cannot be written; no row is of its kind; or of a pipe.
         UnreadableInput: An input is not there any more, or has changed.
     """
     wanted = _of_kind(receipts, rows, out)

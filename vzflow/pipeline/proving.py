@@ -37,7 +37,7 @@ _MORE = {
     TransportBasis.NOT_ON_WIRE: "Capture on the device of the pod or node instead of lo: `{tcpdump}`.",
     TransportBasis.HOP_UNCERTAIN: "Capture with `tcpdump -i any`, which says of each packet where it was seen.",
     TransportBasis.TUNNEL: "Capture inside the tunnel, on the device of the pod: `{tcpdump}`.",
-    TransportBasis.FOREIGN_TRUST_DOMAIN: "If the trust domain is the mesh's, name it in `trust_domains` of a --model file.",
+    TransportBasis.FOREIGN_TRUST_DOMAIN: "If it is the mesh's, name the trust domain in a --model file.",
     TransportBasis.RESPONDER_NOT_IN_MESH: (
         "Give a snapshot of that time that shows the responder's sidecar; if it had none, there is no more to prove."
     ),
@@ -48,7 +48,7 @@ _WHO = {
     IdentityBasis.NOT_FOUND: "Record who holds addresses (`vzflow watch`, or `vzflow snapshot` before and after) and "
     "ingest it with --identity: nothing says who held {ip} at {at}.",
     IdentityBasis.AFTER_SNAPSHOT: "Ingest a snapshot of {at} or later with --identity: the newest is older.",
-    IdentityBasis.NAME_AND_ADDRESS: "The record's name and the holder of {ip} differ: ingest a snapshot nearer to {at}.",
+    IdentityBasis.NAME_AND_ADDRESS: "The record's name and the holder of {ip} differ: ingest one of nearer to {at}.",
     IdentityBasis.NETWORK: "Record this end by its address: the log only calls it public.",
     IdentityBasis.NOT_RECORDED: "Record this end by address or name: lower the aggregation of the log, or capture.",
     IdentityBasis.NO_TIME: "Ingest a log whose lines have times.",

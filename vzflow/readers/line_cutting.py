@@ -17,6 +17,10 @@ from vzflow.readers.wrappings import Level, perhaps, surely
 _PIECES_WITHIN = 10_000
 #: Header lines of a log that are kept: Zeek writes eight.
 _HEADERS = 64
+#: Around what stands by itself.
+_BARE = (b"", b"")
+#: Around it among documents.
+_LISTED = (b"[", b"]")
 
 
 @dataclass
@@ -38,7 +42,7 @@ class Lines:
     raw: bytes
     pieces: list[tuple[int, bytes]]
     header: tuple[bytes, ...] = ()
-    around: tuple[bytes, bytes] = (b"", b"")
+    around: tuple[bytes, bytes] = _BARE
 
 
 def cut(stream: BinaryIO, form: Format, context: Context, records: Collection[int]) -> list[Lines]:
@@ -60,22 +64,20 @@ def cut(stream: BinaryIO, form: Format, context: Context, records: Collection[in
     return list(_of_lines(stream, numbers, headers))
 
 
-def text_of(lines: Collection[Lines]) -> bytes:
-    """Return what re-ingests to the rows of *lines*: header lines once, then every line as it stands."""
-    if any(one.around[0] for one in lines):
-        around = {one.around for one in lines} - {(b"", b"")}
-        plain = (b"[", b"]") if (b"[", b"]") in around else (b"", b"")
-        return b"".join((one.around if one.around[0] else plain)[0] + one.raw
-                        + (one.around if one.around[0] else plain)[1] + b"\n" for one in lines)  # fmt: skip
+def text_of(found: Collection[Lines]) -> bytes:
+    """Return what re-ingests to the rows of *found*: header lines once, then every line or element as it stands."""
+    if any(one.around != _BARE for one in found):
+        around = [_LISTED if one.around == _BARE else one.around for one in found]
+        return b"".join(before + one.raw + after + b"\n" for one, (before, after) in zip(found, around, strict=True))
+    lines = {number: raw for one in found for number, raw in ((one.number, one.raw), *one.pieces)}
+    headers = {one.number: one.header for one in found}
     out: list[bytes] = []
     header: tuple[bytes, ...] = ()
-    whole = {one.number: one.raw for one in lines} | {n: raw for one in lines for n, raw in one.pieces}
-    first = {one.number: one for one in lines}
-    for number in sorted(whole):
-        if number in first and first[number].header != header:
-            header = first[number].header
+    for number in sorted(lines):
+        if headers.get(number, header) != header:
+            header = headers[number]
             out += header
-        out.append(whole[number])
+        out.append(lines[number])
     return b"".join(raw if raw.endswith(b"\n") else raw + b"\n" for raw in out)
 
 
@@ -94,10 +96,10 @@ def _of_lines(stream: BinaryIO, numbers: set[int], headers: list[bytes] | None) 
             break
         number += 1
         begin, offset = offset, offset + len(line)
-        size = len(line)
-        while size > LINE_LIMIT and not line.endswith(b"\n"):  # no record, and still a line
-            line = stream.readline(LINE_LIMIT + 2)
-            offset += len(line)
+        rest = line
+        while len(rest) > LINE_LIMIT and not rest.endswith(b"\n"):  # no record, and still a line
+            rest = stream.readline(LINE_LIMIT + 2)
+            offset += len(rest)
         if headers is not None and line.startswith(b"#"):
             _note(headers, line)
         if not waiting and number not in numbers:

@@ -38,8 +38,8 @@ from vzflow.readers.payload.stream import DATAGRAM_LIMIT, LIMIT, Stream
 
 #: (record, time or None, link type, bytes, original length, on a loopback device)
 Slow = Callable[[int, "int | None", int, bytes, int, bool], None]
-#: (place in the keys, record or 0, first record of the row, what is known of who opened, index in BASES, whether that is
-#: known by the row before, record that makes the hop uncertain or 0)
+#: (place in the keys, record or 0, first record of the row, what is known of who opened, index in BASES, whether
+#: that is known by the row before, record that makes the hop uncertain or 0)
 Traced = Callable[[int, int, int, int, int, bool, int], None]
 #: (record, reason, detail, bytes) -> whether another one of this reason would be kept
 Rejected = Callable[[int, RejectReason, str, bytes], bool]
