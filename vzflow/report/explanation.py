@@ -21,13 +21,15 @@ _COLOURS = {"plaintext": "critical", "unexpected": "high", "unknown": "medium", 
 
 
 def render(found: Found, *, colour: bool = False) -> str:
-    """Return everything behind one flow's verdict as text that ends in a newline."""
+    """Return everything behind one flow's verdict as text that ends in a newline; what a terminal obeys is escaped."""
+    # What scapy says has lines of its own, which are escaped one by one.
+    found = printable({k: v for k, v in found.items() if k != "dissected"}) | {"dissected": found.get("dissected")}
     blocks = (
         _verdict(found, colour), _record(found, colour), _end(found, "initiator", colour),
         _end(found, "responder", colour), _rules(found, colour), _transport(found, colour), _exchange(found, colour),
         _dissected(found, colour), _sql(found, colour),
     )  # fmt: skip
-    return "\n\n".join("\n".join(lines) for block in blocks if (lines := list(block))) + "\n"
+    return "\n\n".join("\n".join(lines) for block in blocks if (lines := [line.rstrip() for line in block])) + "\n"
 
 
 def extracted(found: Found) -> list[str]:
@@ -72,7 +74,7 @@ def _record(found: Found, colour: bool) -> Iterator[str]:
         yield f"  byte not known: {place['why_not']}"
     if place["text"] is not None:
         more = " ..." if len(place["text"]) > _SHOWN else ""
-        yield f"  | {printable(place['text'][:_SHOWN])}{more}"
+        yield f"  | {place['text'][:_SHOWN]}{more}"
     span = f"{instant(row['first_seen'])} to {instant(row['last_seen'])}"
     yield f"  {_address(row, 'initiator')} > {_address(row, 'responder')} {row['protocol']}, {span}"
     yield from aligned(
@@ -209,7 +211,7 @@ def _exchange(found: Found, colour: bool) -> Iterator[str]:
 
 
 def _dissected(found: Found, colour: bool) -> Iterator[str]:
-    if "dissected" not in found:
+    if found["dissected"] is None:
         return
     packets, shown = found["dissected"]["packets"], found["dissected"]["shown"]
     few = f", the first {len(shown)}" if len(shown) < packets else ""
