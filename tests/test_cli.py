@@ -35,7 +35,7 @@ SECONDS = 120
 COMMANDS = {
     "demo": [], "ingest": ["INPUT"], "snapshot": ["-o", "FILE"], "report": [], "explain": ["X"], "sql": ["SELECT 1"],
     "query": ["list"], "run": ["ROUTE"], "model show": [], "watch": ["-o", "FOLDER"],
-    "store compact": [],
+    "store compact": [], "model lint": [], "model import": ["DOCUMENT"],
 }  # fmt: skip
 #: Not pydantic: newer versions of typer bring it along to every subcommand.
 HEAVY = {"duckdb", "pyarrow", "scapy", "kubernetes", "deltalake", "pandas", "numpy", "yaml", "rich"}
