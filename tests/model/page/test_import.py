@@ -50,6 +50,7 @@ def test_a_name_with_a_comma_that_the_table_has_is_one_name():
         ("80/443", ["80-80", "443-443"], ["tcp"]), ("53/udp", ["53-53"], ["udp"]), ("`UDP/53`", ["53-53"], ["udp"]),
         ("53 (TCP/UDP)", ["53-53"], ["tcp", "udp"]), ("8443 (https)", ["8443-8443"], ["tcp"]),
         ("any", ["any"], ["tcp"]), ("**8080**", ["8080-8080"], ["tcp"]),
+        ("80, 90/tcp", ["80-80", "90-90"], ["tcp"]),
     ],
 )  # fmt: skip
 def test_ports_are_read_as_people_write_them(cell, ports, protocols):
