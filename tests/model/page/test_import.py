@@ -115,6 +115,12 @@ def test_html_rows_that_span_name_their_component():
     assert rules[2].quote == "| Data&base | 5432 | Web | yes |"
 
 
+def test_a_cell_reaches_down_as_far_as_it_says():
+    """Three rows, and not the fourth."""
+    text = "<table><tr><th>Component<th>Port<th>From<tr><td rowspan=3>Web<td>1<td>A<tr><td>2<td>A<tr><td>3<td>A"
+    assert [edge[2] for edge in edges(text + "<tr><td>Shop<td>4<td>A</table>", "page.html")] == ["web"] * 3 + ["shop"]
+
+
 def test_html_inside_markdown_is_read_in_the_order_of_the_page():
     """Ids count rows as a reader does."""
     table = "<table><tr><th>Component<th>Port<th>From<tr><td>Old<td>1<td>Web</table>"
