@@ -50,6 +50,7 @@ def test_a_name_with_a_comma_that_the_table_has_is_one_name():
         ("80/443", ["80-80", "443-443"], ["tcp"]), ("53/udp", ["53-53"], ["udp"]), ("`UDP/53`", ["53-53"], ["udp"]),
         ("53 (TCP/UDP)", ["53-53"], ["tcp", "udp"]), ("8443 (https)", ["8443-8443"], ["tcp"]),
         ("any", ["any"], ["tcp"]), ("**8080**", ["8080-8080"], ["tcp"]),
+        ("80, 90/tcp", ["80-80", "90-90"], ["tcp"]),
     ],
 )  # fmt: skip
 def test_ports_are_read_as_people_write_them(cell, ports, protocols):
@@ -112,6 +113,12 @@ def test_html_rows_that_span_name_their_component():
     assert [rule.transport for rule in rules] == ["mtls", "plaintext_ok", "tls"]
     assert {rule.transport_provenance for rule in rules} == {"row"}
     assert rules[2].quote == "| Data&base | 5432 | Web | yes |"
+
+
+def test_a_cell_reaches_down_as_far_as_it_says():
+    """Three rows, and not the fourth."""
+    text = "<table><tr><th>Component<th>Port<th>From<tr><td rowspan=3>Web<td>1<td>A<tr><td>2<td>A<tr><td>3<td>A"
+    assert [edge[2] for edge in edges(text + "<tr><td>Shop<td>4<td>A</table>", "page.html")] == ["web"] * 3 + ["shop"]
 
 
 def test_html_inside_markdown_is_read_in_the_order_of_the_page():

@@ -157,6 +157,8 @@ class _Reading:
                 raise _Lost(LintCode.NO_PORT, f"row {self._id} has {_quoted(item)} as its port", cell)
             ports.append(port)
             said.append(protocols)
+        if set(said) == {"", "tcp"}:
+            said = ["tcp"]
         if len(set(said)) > 1:
             what = f"row {self._id} lists ports of several protocols: give each protocol a row"
             raise _Lost(LintCode.NO_PORT, what, cell)

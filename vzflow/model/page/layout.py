@@ -58,7 +58,7 @@ def _open_ends(path: str, rows: tuple[Row, ...]) -> Iterator[LintFinding]:
     if found:
         lines = [str(row.line) for row in found[:_MOST_LINES]]
         more = ", …" if len(found) > _MOST_LINES else ""
-        where = "" if len(found) == len(rows) else f": lines {', '.join(lines)}{more}"
+        where = "" if len(found) == len(rows) else f": line{'s' if len(lines) > 1 else ''} {', '.join(lines)}{more}"
         what = f"{len(found)} of {len(rows)} rows have no closing bar{where}"
         column = found[0].column + len(found[0].quote.strip(" \t>"))
         yield LintFinding(path, found[0].line, column, LintCode.BAR_NOT_CLOSED, what)
