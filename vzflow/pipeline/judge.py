@@ -145,9 +145,8 @@ class Judge:
             classify.classify(duck)
             superseded = [p for p in waiting if not self._replaced(duck, p, wanted[p], before.get(p))]
             if superseded and attempt == _TRIES - 1:
-                raise Superseded(
-                    "other processes keep replacing it", at="/".join(superseded[0]), do="Run the command again"
-                )
+                place = "{}/classified/dt={}/hour={}".format(self.lake.root, *superseded[0])
+                raise Superseded("other processes keep replacing it", at=place, do="Run the command again")
             waiting = superseded
 
     def _replaced(self, duck: Duck, partition: Partition, made_from: str, before: str | None) -> bool:
