@@ -1,5 +1,5 @@
 -- says: The three answers and the verdict for each pair of candidates of a combination.
--- reads: combination, set_candidate, asked_candidate, asked_term, asked_probe, party_component, rule, rule_grant, rule_match, mesh_mode
+-- reads: combination, set_candidate, asked_candidate, asked_term, asked_probe, party_component, component, selector, rule, rule_grant, rule_match, mesh_mode
 -- returns: combination, initiator_party, responder_party, verdict, reason, rule_id, rule_status, transport_required, transport_status, transport, transport_basis, transport_grade
 -- one row per: combination, initiator_party, responder_party
 -- A Service whose pods are not known is nobody: what answers behind it may be anyone.
@@ -7,19 +7,24 @@ WITH claimed AS (
   SELECT DISTINCT k.party_id
   FROM (SELECT DISTINCT r.party_id FROM combination c JOIN set_candidate r ON r.set_id = c.responder_set) a
   JOIN party_component k ON k.party_id = a.party_id
+), unmet AS (
+  -- Components of which the model does not say which pods they are.
+  SELECT DISTINCT k.component FROM component k ANTI JOIN selector s ON s.component = k.component
 ), spoken AS (
-  -- Combinations whose port some rule opens at the responder, whoever asks.
-  SELECT DISTINCT c.combination, r.party_id AS responder_party
+  -- Combinations whose port some rule opens at the responder, whoever asks; whether to somebody nobody can recognise.
+  SELECT c.combination, r.party_id AS responder_party, max(CASE WHEN n.component IS NOT NULL THEN 1 ELSE 0 END) AS unmet
   FROM combination c
   JOIN set_candidate r ON r.set_id = c.responder_set
   JOIN asked_term t ON t.party_id = r.party_id
   JOIN rule_grant g ON g.to_term = t.term
   JOIN rule u ON u.rule_id = g.rule_id AND u.revoked_by IS NULL
+  LEFT JOIN unmet n ON g.from_term = 'component:' || n.component
   LEFT JOIN asked_probe pp ON pp.party_id = r.party_id AND pp.protocol = c.protocol
     AND pp.port = c.target_port
   WHERE t.term LIKE 'component:%' AND (g.protocol IS NULL OR g.protocol = c.protocol)
     AND (g.port_lo IS NULL OR c.target_port BETWEEN g.port_lo AND g.port_hi)
     AND (g.port_class IS NULL OR pp.port IS NOT NULL)
+  GROUP BY c.combination, r.party_id
 ), pair AS (
   SELECT c.combination, c.target_port, c.seen, c.seen_basis, c.trusted, c.has_payload, c.mesh_mtls,
     i.party_id AS initiator_party, r.party_id AS responder_party,
@@ -30,6 +35,7 @@ WITH claimed AS (
     coalesce(m.by_sidecar AND m.mode <> 'DISABLE', false) AS terminates,
     a.rule_id, a.kind AS rule_kind, a.transport AS rule_transport,
     x.rule_id AS revoked_rule, s.combination IS NOT NULL AS port_spoken_of,
+    coalesce(s.unmet = 1, false) AND pi.kind = 'pod' AND pi.component IS NULL AND x.rule_id IS NULL AS may_be_unmet,
     k.party_id IS NOT NULL OR pr.component IS NOT NULL AS claimed
   FROM combination c
   JOIN set_candidate i ON i.set_id = c.initiator_set
@@ -93,6 +99,7 @@ WITH claimed AS (
              WHEN c.transport_status = 'not_mutual' THEN 'unexpected'
              ELSE 'expected' END
       WHEN c.initiator_kind = 'service' OR c.responder_kind = 'service' THEN 'unknown'
+      WHEN c.in_scope AND c.may_be_unmet THEN 'unknown'
       WHEN c.in_scope THEN 'unexpected'
       WHEN c.initiator_in_scope AND c.egress IN ('closed', 'rules') THEN 'unexpected'
       WHEN c.initiator_in_scope AND c.egress = 'open' THEN 'expected'
@@ -109,6 +116,7 @@ WITH claimed AS (
       WHEN c.in_scope THEN
         CASE WHEN c.revoked_rule IS NOT NULL THEN 'documented_in_error'
              WHEN NOT c.claimed THEN 'unclaimed_workload'
+             WHEN c.may_be_unmet THEN 'source_not_modelled'
              WHEN c.port_spoken_of THEN 'source_not_documented'
              WHEN c.target_port IS NULL THEN 'no_rule'
              ELSE 'port_not_documented' END
@@ -120,6 +128,7 @@ WITH claimed AS (
     CASE
       WHEN c.rule_id IS NOT NULL THEN c.rule_kind
       WHEN c.initiator_kind = 'service' OR c.responder_kind = 'service' THEN 'undecided'
+      WHEN c.in_scope AND c.may_be_unmet THEN 'undecided'
       WHEN c.in_scope THEN 'none'
       WHEN c.initiator_in_scope AND c.egress IN ('closed', 'rules') THEN 'none'
       WHEN c.initiator_in_scope AND c.egress = 'open' THEN 'documented'

@@ -256,6 +256,10 @@ class Reason(Closed):
     NO_RULE = "no_rule", "No rule speaks of this protocol, which has no ports, at the responder."
     PORT_NOT_DOCUMENTED = "port_not_documented", "No rule speaks of this port of the responder."
     SOURCE_NOT_DOCUMENTED = "source_not_documented", "Rules speak of this port, none of this initiator."
+    SOURCE_NOT_MODELLED = (
+        "source_not_modelled",
+        "A rule lets in a component of which the model does not say which pods it is; this pod may be of it.",
+    )
     UNCLAIMED_WORKLOAD = "unclaimed_workload", "The responder is in a protected namespace and belongs to no component."
     DOCUMENTED_IN_ERROR = "documented_in_error", "Only a row that an amendment revokes allows it."
     EGRESS_NOT_ALLOWED = "egress_not_allowed", "The initiator's egress rules do not allow it."
