@@ -84,6 +84,7 @@ def query(
         UsageProblem: There is no such question, or it takes other parameters.
     """
     asked = catalogue.question(name)
+    params = dict(asked.defaults) | params
     if set(params) != set(asked.params):
         wanted = ", ".join(asked.params) or "no parameters"
         raise UsageProblem(f"{name} takes {wanted}", at="--param", do="Give exactly these, as NAME=VALUE.")
