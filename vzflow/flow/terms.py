@@ -287,9 +287,31 @@ class RuleCoverage(Closed):
 class CoverageReason(Closed):
     NOBODY_THERE = "nobody_there", "No pod of one of its ends is known to have lived in the window."
     NO_VANTAGE = "no_vantage", "No source reports for either of its ends."
-    PORT_NOT_CAPTURED = "port_not_captured", "Only the responder's proxy reports, and its sidecar leaves the port alone."
+    PORT_NOT_CAPTURED = (
+        "port_not_captured",
+        "Only the responder's proxy reports, and it leaves the port alone.",
+    )
     TAP_PLACE = "tap_place", "A tap saw one of its ends, never both together: where it stood is not known."
     UNDECIDED_EXCHANGE = "undecided_exchange", "An exchange that could not be decided may have been the rule's."
+
+
+class BlindClass(Closed):
+    NO_TLS_IN_LOG = "no_tls_in_log", "Calico and Hubble logs say nothing of TLS: their flows are unverified."
+    FORMAT_SILENT = (
+        "format_silent",
+        "Envoy lines without a TLS operator, as Istio's default, tell no transport.",
+    )
+    FAILED_HANDSHAKE = (
+        "failed_handshake",
+        "Istio's default logs leave no line for TLS without a client certificate to a STRICT port.",
+    )
+    CAPTURED_PORTS_ONLY = "captured_ports_only", "A sidecar logs TCP on the ports it captures, and nothing else."
+    CERTIFICATE_HIDDEN = (
+        "certificate_hidden",
+        "TLS 1.3 hides certificates: from packets alone mTLS is inferred, never proven.",
+    )
+    PORT_AGGREGATED = "port_aggregated", "Calico records aggregated at level 3 have no port: no rule can speak of them."
+    TUNNEL = "tunnel", "The inside of a tunnel that could not be read is not seen."
 
 
 class Readiness(Closed):
