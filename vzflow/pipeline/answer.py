@@ -160,6 +160,7 @@ def _coverage(duck: Duck, judge: Judge, window: Mapping[str, Any]) -> dict[str, 
     segments = {r["segment"]: r for r in receipts}.values()
     objects = judge.lake.identity_objects()
     blind = _rows(duck, "blind_classes")
+    blind_says = {one.value: one.says for one in terms.BlindClass}
     vantages = duck.run("SELECT DISTINCT node, namespace FROM vantage").to_pylist()
     return {
         "sources": _rows(duck, "coverage"),
@@ -175,7 +176,7 @@ def _coverage(duck: Duck, judge: Judge, window: Mapping[str, Any]) -> dict[str, 
         "contested_addresses": len(_rows(duck, "contested")),
         "nodes": sorted({row["node"] for row in vantages if row["node"] is not None}),
         "namespaces": sorted({row["namespace"] for row in vantages if row["namespace"] is not None}),
-        "blind": [terms.BlindClass(row["class"]).says for row in blind],
+        "blind": [blind_says[row["class"]] for row in blind],
         "blind_classes": blind,
         "blind_spots": _rows(duck, "blind_spots"),
     }

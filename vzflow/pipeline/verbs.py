@@ -10,12 +10,13 @@ import pyarrow as pa
 
 from vzflow.flow.errors import UsageProblem
 from vzflow.model import catalogue
-from vzflow.pipeline import answer
+from vzflow.model.document import load
+from vzflow.pipeline import answer, supposed
 from vzflow.pipeline.ingest import IngestResult, ingest
-from vzflow.pipeline.judge import Asked, Judge, model_of, session
+from vzflow.pipeline.judge import DEFAULT_MODEL, Asked, Judge, model_of, session, today
 from vzflow.store.lake import Lake
 
-__all__ = ["Asked", "IngestResult", "compact", "explain", "ingest", "query", "report", "sql"]
+__all__ = ["Asked", "IngestResult", "check", "compact", "explain", "ingest", "query", "report", "sql"]
 
 
 def open_judge(store: str | Path, model: Sequence[str | Path] = ()) -> Judge:
@@ -61,6 +62,30 @@ def explain(store: str | Path, what: str, *, model: Sequence[str | Path] = ()) -
     judge = open_judge(store, model)
     first, *others = answer.flows_of_edge(judge, what) if ">" in what else [what]
     return answer.explain(judge, first) | {"others": others}
+
+
+def check(
+    initiator: str, target: str, *, store: str | Path | None = None, identity: Sequence[str | Path] = (),
+    model: Sequence[str | Path] = (), transports: Sequence[str] = tuple(supposed.TRANSPORTS), cluster: str = "default",
+) -> dict[str, Any]:  # fmt: skip
+    """
+    Return what the model says of a flow from *initiator* to *target* (`TO:PORT`) that was not seen; see `supposed`.
+
+    Who a name stands for is known from the *identity* files, else from *store*, else from the model alone.
+
+    Raises:
+        UsageProblem: An end is nobody known, or a model file cannot be used.
+        UnreadableStore: There is a store and it cannot be read.
+    """
+    from vzflow.identity import snapshot, tables
+
+    flow = supposed.written(initiator, target)
+    if store is not None and not identity:
+        return supposed.check(open_judge(store, model).lookups, flow, transports)
+    loaded = load(model or [DEFAULT_MODEL], on=today())
+    objects = snapshot.load(identity, cluster) if identity else snapshot.OBJECT_SCHEMA.empty_table()
+    ranges = [tables.Range(name, block) for name, block in loaded.ranges]
+    return supposed.check(tables.tables(objects, [cluster], ranges) | loaded.tables(), flow, transports)
 
 
 def sql(store: str | Path, text: str, *, model: Sequence[str | Path] = ()) -> pa.Table:
