@@ -35,7 +35,7 @@ SECONDS = 120
 COMMANDS = {
     "demo": [], "ingest": ["INPUT"], "snapshot": ["-o", "FILE"], "report": [], "explain": ["X"], "sql": ["SELECT 1"],
     "query": ["list"], "run": ["ROUTE"], "model show": [], "watch": ["-o", "FOLDER"],
-    "store compact": [],
+    "store compact": [], "check": ["A", "B:1"], "plan": [],
 }  # fmt: skip
 #: Not pydantic: newer versions of typer bring it along to every subcommand.
 HEAVY = {"duckdb", "pyarrow", "scapy", "kubernetes", "deltalake", "pandas", "numpy", "yaml", "rich"}
@@ -1034,3 +1034,12 @@ def test_check_as_json_has_an_answer_for_each_transport(tmp_path):
     assert [(a["if"], a["verdict"]) for a in found["answers"]] == [
         ("mtls", "expected"), ("tls", "expected"), ("plaintext", "plaintext"),
     ]  # fmt: skip
+
+
+def test_plan_needs_no_store_and_says_more_with_one(work, tmp_path):
+    """The model alone knows who could prove what; a store knows what was seen."""
+    alone = json.loads(vzflow("plan", "-o", "json", cwd=tmp_path).stdout)
+    assert {row["coverage"] for row in alone["rows"]} == {None}
+    told = json.loads(vzflow("plan", "--store", "S", "-o", "json", cwd=work).stdout)
+    assert {row["rule_id"]: row["coverage"] for row in told["rows"]}["R03"] == "seen"
+    assert vzflow("plan", "--store", "nowhere", cwd=tmp_path).returncode == 3

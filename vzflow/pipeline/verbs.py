@@ -14,9 +14,10 @@ from vzflow.model.document import load
 from vzflow.pipeline import answer, supposed
 from vzflow.pipeline.ingest import IngestResult, ingest
 from vzflow.pipeline.judge import DEFAULT_MODEL, Asked, Judge, model_of, session, today
+from vzflow.store.duck import connect
 from vzflow.store.lake import Lake
 
-__all__ = ["Asked", "IngestResult", "check", "compact", "explain", "ingest", "query", "report", "sql"]
+__all__ = ["Asked", "IngestResult", "check", "compact", "explain", "ingest", "plan", "query", "report", "sql"]
 
 
 def open_judge(store: str | Path, model: Sequence[str | Path] = ()) -> Judge:
@@ -86,6 +87,26 @@ def check(
     objects = snapshot.load(identity, cluster) if identity else snapshot.OBJECT_SCHEMA.empty_table()
     ranges = [tables.Range(name, block) for name, block in loaded.ranges]
     return supposed.check(tables.tables(objects, [cluster], ranges) | loaded.tables(), flow, transports)
+
+
+def plan(store: str | Path | None = None, *, model: Sequence[str | Path] = ()) -> list[dict[str, Any]]:
+    """
+    Return a row per documented rule: what would show it and prove it (`queries/provers.sql`).
+
+    With a *store* also how it is covered now (`queries/rule_coverage.sql`); None otherwise.
+    """
+    provers = catalogue.question("provers").sql
+    if store is None:
+        with connect(threads=1) as duck:
+            for name, table in load(model or [DEFAULT_MODEL], on=today()).tables().items():
+                duck.register(name, table)
+            return [row | {"coverage": None, "why": None} for row in duck.run(provers).to_pylist()]
+    with session(open_judge(store, model)) as duck:
+        covered = {row["rule_id"]: row for row in duck.run(catalogue.question("rule_coverage").sql).to_pylist()}
+        return [
+            row | {key: covered[row["rule_id"]][key] for key in ("coverage", "why")}
+            for row in duck.run(provers).to_pylist()
+        ]
 
 
 def sql(store: str | Path, text: str, *, model: Sequence[str | Path] = ()) -> pa.Table:
