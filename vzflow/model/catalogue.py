@@ -5,7 +5,8 @@ A query file is one SELECT under a header of `-- key: value` lines that is parse
 `says` (one sentence), `reads` (tables and views), `returns` (its columns), `one row per`, and where it applies
 `params` (`NAME`, or `NAME=WHOLE NUMBER` with a default), `cannot tell`, `code` and `severity` (a finding).
 `queries/classify/` makes the tables of classification, `queries/views/` the views people query, `queries/explain/` what
-stands behind one flow, and `queries/` itself holds the questions.
+stands behind one flow, `queries/lint/` what holds a model against the cluster, and `queries/` itself holds the
+questions.
 """
 
 from __future__ import annotations
@@ -105,6 +106,12 @@ def stages() -> dict[str, Query]:
 def explanations() -> dict[str, Query]:
     """Return the queries behind `vzflow explain`, of `queries/explain/`, by name."""
     return _folder("explain")
+
+
+@cache
+def lints() -> dict[str, Query]:
+    """Return the queries that hold a model against what ran, of `queries/lint/`, by name."""
+    return _folder("lint")
 
 
 def findings() -> tuple[Query, ...]:

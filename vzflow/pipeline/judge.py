@@ -88,9 +88,9 @@ class Judge:
         self.lake = lake
         self.model = model
         self.moved = 0  # flows that `refresh` judged before, and now judged otherwise
-        self._objects = lake.identity_objects() or OBJECT_SCHEMA.empty_table()
+        self.objects = lake.identity_objects() or OBJECT_SCHEMA.empty_table()
         self._made_from = blake2b(digest_size=16)
-        snapshots = sorted(set(self._objects.column("snapshot").to_pylist()))
+        snapshots = sorted(set(self.objects.column("snapshot").to_pylist()))
         for part in (version("vzflow"), classify.digest(), model.digest, *snapshots):
             self._made_from.update(part.encode() + b"\0")
 
@@ -99,7 +99,7 @@ class Judge:
         """Return the tables that classification joins flows against."""
         clusters = sorted({row["cluster"] for row in self.lake.receipts().to_pylist()})
         ranges = [identity_tables.Range(name, block) for name, block in self.model.ranges]
-        return identity_tables.tables(self._objects, clusters, ranges) | self.model.tables()
+        return identity_tables.tables(self.objects, clusters, ranges) | self.model.tables()
 
     def made_from(self, files: Sequence[str]) -> str:
         """Return 32 hex digits that stand for everything a partition's classification depends on."""
@@ -145,9 +145,8 @@ class Judge:
             classify.classify(duck)
             superseded = [p for p in waiting if not self._replaced(duck, p, wanted[p], before.get(p))]
             if superseded and attempt == _TRIES - 1:
-                raise Superseded(
-                    "other processes keep replacing it", at="/".join(superseded[0]), do="Run the command again"
-                )
+                place = "{}/classified/dt={}/hour={}".format(self.lake.root, *superseded[0])
+                raise Superseded("other processes keep replacing it", at=place, do="Run the command again")
             waiting = superseded
 
     def _replaced(self, duck: Duck, partition: Partition, made_from: str, before: str | None) -> bool:
