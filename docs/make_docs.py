@@ -125,7 +125,8 @@ def _commands(name: str, command: Any) -> Iterator[str]:  # noqa: ANN401
 
 def _query(query: catalogue.Query) -> str:
     lines = [f"\n### {query.name}\n\n{query.says}\n\n", f"- reads: {', '.join(query.reads)}\n"]
-    lines += [f"- parameters: {', '.join(query.params)}\n"] if query.params else []
+    params = [f"{p} ({query.defaults[p]} if not given)" if p in query.defaults else p for p in query.params]
+    lines += [f"- parameters: {', '.join(params)}\n"] if params else []
     lines += [f"- returns: {', '.join(query.returns)}\n", f"- one row per: {', '.join(query.one_row_per)}\n"]
     lines += [f"- cannot tell: {query.cannot_tell}\n"] if query.cannot_tell else []
     return "".join(lines)

@@ -35,7 +35,7 @@ SECONDS = 120
 COMMANDS = {
     "demo": [], "ingest": ["INPUT"], "snapshot": ["-o", "FILE"], "report": [], "explain": ["X"], "sql": ["SELECT 1"],
     "query": ["list"], "run": ["ROUTE"], "model show": [], "watch": ["-o", "FOLDER"],
-    "store compact": [], "model lint": [], "model import": ["DOCUMENT"],
+    "store compact": [], "model lint": [], "model import": ["DOCUMENT"], "check": ["A", "B:1"], "plan": [],
 }  # fmt: skip
 #: Not pydantic: newer versions of typer bring it along to every subcommand.
 HEAVY = {"duckdb", "pyarrow", "scapy", "kubernetes", "deltalake", "pandas", "numpy", "yaml", "rich"}
@@ -1054,3 +1054,38 @@ def test_help_imports_nothing_heavy_and_is_quick(command):
 def test_version_is_the_package_s():
     """For bug reports."""
     assert re.fullmatch(r"vzflow \d+\.\d+\.\d+\n", process("--version").stdout)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["nginx-ingress", "console:8000"], 0),
+        (["nginx-ingress", "console:8000", "--fail-on", "plaintext"], 1),
+        (["nginx-ingress", "console:8000", "--fail-on", "plaintext", "--transport", "mtls"], 0),
+        (["fluentd", "keycloak:8080", "--fail-on", "unexpected"], 1),
+        (["nobody", "console:8000"], 2),
+        (["nginx-ingress", "console"], 2),
+        (["nginx-ingress", "console:8000", "--transport", "quic"], 2),
+        (["nginx-ingress", "console:8000", "--store", "nowhere"], 3),
+    ],
+)
+def test_check_needs_no_store_and_fails_on_what_it_is_told(tmp_path, arguments, code):
+    """The model alone answers; a store that was named and is not there is an error."""
+    assert vzflow("check", *arguments, cwd=tmp_path).returncode == code
+
+
+def test_check_as_json_has_an_answer_for_each_transport(tmp_path):
+    """Programs get what the text says."""
+    found = json.loads(vzflow("check", "nginx-ingress", "console:8000", "-o", "json", cwd=tmp_path).stdout)
+    assert [(a["if"], a["verdict"]) for a in found["answers"]] == [
+        ("mtls", "expected"), ("tls", "expected"), ("plaintext", "plaintext"),
+    ]  # fmt: skip
+
+
+def test_plan_needs_no_store_and_says_more_with_one(work, tmp_path):
+    """The model alone knows who could prove what; a store knows what was seen."""
+    alone = json.loads(vzflow("plan", "-o", "json", cwd=tmp_path).stdout)
+    assert {row["coverage"] for row in alone["rows"]} == {None}
+    told = json.loads(vzflow("plan", "--store", "S", "-o", "json", cwd=work).stdout)
+    assert {row["rule_id"]: row["coverage"] for row in told["rows"]}["R03"] == "seen"
+    assert vzflow("plan", "--store", "nowhere", cwd=tmp_path).returncode == 3

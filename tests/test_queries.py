@@ -15,7 +15,8 @@ ALL = [*catalogue.stages().values(), *catalogue.views().values(), *catalogue.exp
 CASES = [(query, case) for query in ALL for case in sorted((QUERIES / query.name).glob("*/"))]
 #: A value for every parameter any query takes.
 PARAMS = {"address": "10.0.0.1", "time": "2026-01-01T00:00:00Z", "initiator": "a", "responder": "b", "port": 1,
-          "protocol": "tcp", "segment": "s", "record": 1, "flow_id": "s:1"}  # fmt: skip
+          "protocol": "tcp", "segment": "s", "record": 1, "flow_id": "s:1", "min_minutes": 1,
+          "name": "web"}  # fmt: skip
 
 
 @pytest.mark.parametrize(("query", "case"), CASES, ids=lambda x: x.name)

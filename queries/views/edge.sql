@@ -27,7 +27,10 @@ SELECT r.cluster, r.initiator, r.responder, r.initiator_kind, r.initiator_namesp
   CAST(sum(r.bytes) AS BIGINT) AS bytes, min(r.first_seen) AS first_seen, max(r.last_seen) AS last_seen,
   substr(max(CASE WHEN r.sources LIKE '%calico%' THEN ',calico' ELSE '' END)
     || max(CASE WHEN r.sources LIKE '%envoy%' THEN ',envoy' ELSE '' END)
-    || max(CASE WHEN r.sources LIKE '%pcap%' THEN ',pcap' ELSE '' END), 2) AS sources,
+    || max(CASE WHEN r.sources LIKE '%hubble%' THEN ',hubble' ELSE '' END)
+    || max(CASE WHEN r.sources LIKE '%pcap%' THEN ',pcap' ELSE '' END)
+    || max(CASE WHEN r.sources LIKE '%zeek%' THEN ',zeek' ELSE '' END)
+    || max(CASE WHEN r.sources LIKE '%ztunnel%' THEN ',ztunnel' ELSE '' END), 2) AS sources,
   '["' || listagg(CASE WHEN r.place <= 20 THEN r.exchange_id END, '","' ORDER BY r.place) || '"]' AS flow_ids
 FROM ranked r
 GROUP BY r.cluster, r.initiator, r.responder, r.initiator_kind, r.initiator_namespace, r.initiator_workload,

@@ -23,14 +23,14 @@ def facts(**changed):
             "not_listed": [],
             "sources": [], "window_minutes": 0, "observed_minutes": 0, "snapshots": 1, "records_read": 0, "rejected": 0,
             "skipped": 0, "damaged_inputs": [], "unresolved_addresses": 0, "contested_addresses": 0,
-            "blind": ["nothing at all"],
+            "blind": [], "blind_classes": [], "blind_spots": [], "nodes": [], "namespaces": [],
         },
         "summary": {
             "flows": 0, "exchanges": 0, "by_verdict": dict.fromkeys(VERDICTS, 0),
             "flows_by_verdict": dict.fromkeys(VERDICTS, 0), "by_transport_status": {},
             "expected_by_transport_status": {}, "expected_by_rule_status": {},
         },
-        "findings": [], "undecided": [], "egress": [], "rules": [], "inputs": [],
+        "findings": [], "undecided": [], "egress": [], "rules": [], "inputs": [], "strict_readiness": [],
         "gate": {"plaintext": 0, "unexpected": 0, "unexpected_any": 0, "unknown": 0, "amended": 0, "disputed": 0},
     }  # fmt: skip
     return {k: v | changed[k] if isinstance(v, dict) and k in changed else changed.get(k, v) for k, v in empty.items()}
@@ -96,3 +96,33 @@ def test_colour_changes_nothing_but_colour():
     bright = text.render(facts(coverage={"snapshots": 0}), colour=True)
     assert "\x1b[" in bright
     assert re.sub(r"\x1b\[[0-9;]*m", "", bright) == text.render(facts(coverage={"snapshots": 0}))
+
+
+def test_coverage_stands_before_any_verdict():
+    """What was not looked at is read before what was found."""
+    shown = text.render(facts())
+    assert shown.index("COVERAGE") < shown.index("VERDICT")
+
+
+@pytest.mark.parametrize("coverage", [one.value for one in terms.RuleCoverage if one != "seen"])
+def test_documented_row_not_seen_is_told_with_its_coverage(coverage):
+    """A row that could not have been seen is no row that nobody uses."""
+    rule = {"rule_id": "R7", "status": "documented", "coverage": coverage}
+    assert "R7" in line_with(f"  {text.UNSEEN[coverage]}: ", rules=[rule, rule | {"coverage": "seen"}])
+
+
+def test_what_the_sources_cannot_show_is_named():
+    """Silence of a source that cannot speak is not good news."""
+    assert "tunnel" in line_with("  cannot show: ", coverage={"blind_classes": [{"class": "tunnel", "flows": 1}]})
+
+
+def test_blind_nodes_are_counted():
+    """Nodes nobody looked at are told beside those somebody did."""
+    spot = {"what": "node", "cluster": "c", "name": "n", "pods": 1, "first_minute": None, "last_minute": None}
+    assert "1 node blind" in line_with("  0 nodes", coverage={"blind_spots": [spot]})
+
+
+def test_strict_readiness_is_one_line():
+    """How many workloads STRICT would hurt, and where to read more."""
+    rows = [{"readiness": "ready"}, {"readiness": "blocked"}, {"readiness": "blocked"}]
+    assert "1 of 3 workloads ready, 2 blocked" in line_with("STRICT", strict_readiness=rows)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vzflow.cli import cluster, ingest, model, report, sql, store
+from vzflow.cli import asking, cluster, ingest, model, plan, report, sql, store
 from vzflow.cli.output import say, write
 from vzflow.cli.signals import note_interrupts
 from vzflow.flow.errors import VzflowError
@@ -24,8 +24,8 @@ store_app = typer.Typer(rich_markup_mode=None, invoke_without_command=True, help
 
 # In the order in which `vzflow --help` lists them.
 for command in (
-    ingest.demo, ingest.ingest, cluster.snapshot, cluster.watch, report.report, report.explain, sql.sql, sql.query,
-    ingest.run,
+    ingest.demo, ingest.ingest, cluster.snapshot, cluster.watch, report.report, report.explain, asking.check,
+    plan.plan, sql.sql, sql.query, ingest.run,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(model_app, name="model")

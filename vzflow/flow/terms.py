@@ -280,6 +280,53 @@ class Reason(Closed):
     SOURCES_DISAGREE = "sources_disagree", "Sources of one exchange contradict each other (exchanges only)."
 
 
+class RuleCoverage(Closed):
+    SEEN = "seen", "An exchange was judged by this rule."
+    SHADOWED = "shadowed", "Exchanges it allows were seen; all of them count for another rule."
+    NOT_SEEN = "not_seen", "Not seen, though a source was there that would have shown it."
+    UNCERTAIN = "uncertain", "Not seen, and whether it would have been seen cannot be told."
+    NOT_OBSERVABLE = "not_observable", "No source that was given could have shown it."
+
+
+class CoverageReason(Closed):
+    NOBODY_THERE = "nobody_there", "No pod of one of its ends is known to have lived in the window."
+    NO_VANTAGE = "no_vantage", "No source reports for either of its ends."
+    PORT_NOT_CAPTURED = (
+        "port_not_captured",
+        "Only the responder's proxy reports, and it leaves the port alone.",
+    )
+    TAP_PLACE = "tap_place", "A tap saw one of its ends, never both together: where it stood is not known."
+    UNDECIDED_EXCHANGE = "undecided_exchange", "An exchange that could not be decided may have been the rule's."
+
+
+class BlindClass(Closed):
+    NO_TLS_IN_LOG = "no_tls_in_log", "Calico and Hubble logs say nothing of TLS: their flows are unverified."
+    FORMAT_SILENT = (
+        "format_silent",
+        "Envoy lines without a TLS operator, as Istio's default, tell no transport.",
+    )
+    FAILED_HANDSHAKE = (
+        "failed_handshake",
+        "Istio's default logs leave no line for TLS without a client certificate to a STRICT port.",
+    )
+    CAPTURED_PORTS_ONLY = "captured_ports_only", "A sidecar logs TCP on the ports it captures, and nothing else."
+    CERTIFICATE_HIDDEN = (
+        "certificate_hidden",
+        "TLS 1.3 hides certificates: from packets alone mTLS is inferred, never proven.",
+    )
+    PORT_AGGREGATED = "port_aggregated", "Calico records aggregated at level 3 have no port: no rule can speak of them."
+    TUNNEL = "tunnel", "The inside of a tunnel that could not be read is not seen."
+
+
+class Readiness(Closed):
+    READY = "ready", "All inbound of the window was mutual TLS, and every documented client of the mesh was seen."
+    CLIENTS_NOT_SEEN = "clients_not_seen", "All inbound was mutual TLS; documented clients were not seen."
+    TOO_SHORT = "too_short", "All inbound was mutual TLS, over less time than asked for."
+    UNPROVEN = "unproven", "Some inbound is not known to have been mutual TLS."
+    BLOCKED = "blocked", "Some inbound was in clear or one-way TLS: STRICT would refuse it."
+    NOT_SEEN = "not_seen", "No inbound that would count was seen."
+
+
 class RejectReason(Closed):
     TRUNCATED_FILE = "truncated_file", "The file ends in the middle of a record."
     BAD_RECORD = "bad_record", "A record's own lengths contradict each other; what follows cannot be found."

@@ -3,15 +3,16 @@ Finds queries, parses their headers and puts them in order.
 
 A query file is one SELECT under a header of `-- key: value` lines that is parsed and checked, not decoration:
 `says` (one sentence), `reads` (tables and views), `returns` (its columns), `one row per`, and where it applies
-`params`, `cannot tell`, `code` and `severity` (a finding). `queries/classify/` makes the tables of classification,
-`queries/views/` the views people query, `queries/explain/` what stands behind one flow, `queries/lint/` what holds a
-model against the cluster, and `queries/` itself holds the questions.
+`params` (`NAME`, or `NAME=WHOLE NUMBER` with a default), `cannot tell`, `code` and `severity` (a finding).
+`queries/classify/` makes the tables of classification, `queries/views/` the views people query, `queries/explain/` what
+stands behind one flow, `queries/lint/` what holds a model against the cluster, and `queries/` itself holds the
+questions.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -34,6 +35,7 @@ class Query:
     returns: tuple[str, ...]
     one_row_per: tuple[str, ...]
     params: tuple[str, ...]
+    defaults: Mapping[str, int]
     cannot_tell: str | None
     code: str | None
     severity: str | None
@@ -61,6 +63,7 @@ def parse(path: Path) -> Query:
     missing = {"says", "reads", "returns", "one row per"} - set(head)
     if missing:
         raise UsageProblem(f"the header lacks `{min(missing)}`", at=Place(str(path)), do="See docs/queries.md.")
+    params = _names(head.get("params", ""))
     return Query(
         name=path.stem,
         path=path,
@@ -68,7 +71,8 @@ def parse(path: Path) -> Query:
         reads=_names(head["reads"]),
         returns=_names(head["returns"]),
         one_row_per=_names(head["one row per"]),
-        params=_names(head.get("params", "")),
+        params=tuple(name.partition("=")[0] for name in params),
+        defaults={name: int(value) for name, equals, value in (p.partition("=") for p in params) if equals},
         cannot_tell=head.get("cannot tell"),
         code=head.get("code"),
         severity=head.get("severity"),

@@ -13,13 +13,6 @@ from vzflow.model import catalogue
 from vzflow.pipeline.judge import Asked, Judge, session
 from vzflow.store.duck import Duck
 
-#: What the default logs of the field never show, whatever is ingested; printed so that silence is not read as good.
-BLIND = (
-    "Calico flow logs say nothing of TLS: their flows are unverified.",
-    "Istio's default logs leave no line for TLS without a client certificate to a STRICT port.",
-    "TLS 1.3 hides certificates: from packets alone mTLS is inferred, never proven.",
-)
-
 #: Conditions of `--fail-on`, as `queries/gate.sql` counts them.
 FAIL_ON = {
     "plaintext": "plaintext", "unexpected": "unexpected", "unexpected:any": "unexpected_any", "unknown": "unknown",
@@ -54,7 +47,8 @@ def report_facts(judge: Judge, asked: Asked) -> dict[str, Any]:
             "findings": findings,
             "undecided": _rows(duck, "undecided"),
             "egress": _rows(duck, "egress"),
-            "rules": [_rule(row) for row in _rows(duck, "rule_use")],
+            "rules": _rules(duck),
+            "strict_readiness": _rows(duck, "strict_readiness"),
             "inputs": _inputs(duck),
             "gate": _one(duck, "gate"),
         }  # fmt: skip
@@ -84,7 +78,8 @@ def check_fail_on(fail_on: tuple[str, ...]) -> None:
 
 
 def _rows(duck: Duck, name: str) -> list[dict[str, Any]]:
-    return _read(duck, catalogue.question(name))
+    query = catalogue.question(name)
+    return _read(duck, query, query.defaults or None)
 
 
 def _read(duck: Duck, query: catalogue.Query, params: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
@@ -120,6 +115,9 @@ def _coverage(duck: Duck, judge: Judge, window: Mapping[str, Any]) -> dict[str, 
     receipts = duck.run("FROM receipt").to_pylist()
     segments = {r["segment"]: r for r in receipts}.values()
     objects = judge.lake.identity_objects()
+    blind = _rows(duck, "blind_classes")
+    blind_says = {one.value: one.says for one in terms.BlindClass}
+    vantages = duck.run("SELECT DISTINCT node, namespace FROM vantage").to_pylist()
     return {
         "sources": _rows(duck, "coverage"),
         "window_minutes": window["window_minutes"],
@@ -132,7 +130,11 @@ def _coverage(duck: Duck, judge: Judge, window: Mapping[str, Any]) -> dict[str, 
         "damaged_inputs": sorted(r["name"] for r in segments if r["damage"]),
         "unresolved_addresses": len(_rows(duck, "unresolved")),
         "contested_addresses": len(_rows(duck, "contested")),
-        "blind": list(BLIND),
+        "nodes": sorted({row["node"] for row in vantages if row["node"] is not None}),
+        "namespaces": sorted({row["namespace"] for row in vantages if row["namespace"] is not None}),
+        "blind": [blind_says[row["class"]] for row in blind],
+        "blind_classes": blind,
+        "blind_spots": _rows(duck, "blind_spots"),
     }
 
 
@@ -159,8 +161,21 @@ def _summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _rule(row: dict[str, Any]) -> dict[str, Any]:
-    return {"rule_id": row.pop("rule_id"), "status": row.pop("kind"), "seen": row["exchanges"] > 0, **row}
+def _rules(duck: Duck) -> list[dict[str, Any]]:
+    """What was asked for is counted; what could have been seen does not depend on it."""
+    covered = {row["rule_id"]: row for row in _rows(duck, "rule_coverage")}
+
+    def sight(rule_id: str) -> dict[str, Any]:
+        found = covered[rule_id]
+        named = {key: (found[key] or "").split(",") for key in ("sources", "vantages", "transport_vantages")}
+        return {"coverage": found["coverage"], "why": found["why"]} | {
+            key: [source for source in sources if source] for key, sources in named.items()
+        }
+
+    return [
+        {"rule_id": row.pop("rule_id"), "status": row.pop("kind"), "seen": row["exchanges"] > 0, **row} | sight(rule_id)
+        for row in _rows(duck, "rule_use") if (rule_id := row["rule_id"])
+    ]  # fmt: skip
 
 
 def _inputs(duck: Duck) -> list[dict[str, Any]]:

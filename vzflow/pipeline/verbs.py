@@ -10,12 +10,14 @@ import pyarrow as pa
 
 from vzflow.flow.errors import UsageProblem
 from vzflow.model import catalogue
-from vzflow.pipeline import answer
+from vzflow.model.document import load
+from vzflow.pipeline import answer, supposed
 from vzflow.pipeline.ingest import IngestResult, ingest
-from vzflow.pipeline.judge import Asked, Judge, model_of, session
+from vzflow.pipeline.judge import DEFAULT_MODEL, Asked, Judge, model_of, session, today
+from vzflow.store.duck import connect
 from vzflow.store.lake import Lake
 
-__all__ = ["Asked", "IngestResult", "compact", "explain", "ingest", "query", "report", "sql"]
+__all__ = ["Asked", "IngestResult", "check", "compact", "explain", "ingest", "plan", "query", "report", "sql"]
 
 
 def open_judge(store: str | Path, model: Sequence[str | Path] = ()) -> Judge:
@@ -99,6 +101,50 @@ def explain(
     return found
 
 
+def check(
+    initiator: str, target: str, *, store: str | Path | None = None, identity: Sequence[str | Path] = (),
+    model: Sequence[str | Path] = (), transports: Sequence[str] = tuple(supposed.TRANSPORTS), cluster: str = "default",
+) -> dict[str, Any]:  # fmt: skip
+    """
+    Return what the model says of a flow from *initiator* to *target* (`TO:PORT`) that was not seen; see `supposed`.
+
+    Who a name stands for is known from the *identity* files, else from *store*, else from the model alone.
+
+    Raises:
+        UsageProblem: An end is nobody known, or a model file cannot be used.
+        UnreadableStore: There is a store and it cannot be read.
+    """
+    from vzflow.identity import snapshot, tables
+
+    flow = supposed.written(initiator, target)
+    if store is not None and not identity:
+        return supposed.check(open_judge(store, model).lookups, flow, transports)
+    loaded = load(model or [DEFAULT_MODEL], on=today())
+    objects = snapshot.load(identity, cluster) if identity else snapshot.OBJECT_SCHEMA.empty_table()
+    ranges = [tables.Range(name, block) for name, block in loaded.ranges]
+    return supposed.check(tables.tables(objects, [cluster], ranges) | loaded.tables(), flow, transports)
+
+
+def plan(store: str | Path | None = None, *, model: Sequence[str | Path] = ()) -> list[dict[str, Any]]:
+    """
+    Return a row per documented rule: what would show it and prove it (`queries/provers.sql`).
+
+    With a *store* also how it is covered now (`queries/rule_coverage.sql`); None otherwise.
+    """
+    provers = catalogue.question("provers").sql
+    if store is None:
+        with connect(threads=1) as duck:
+            for name, table in load(model or [DEFAULT_MODEL], on=today()).tables().items():
+                duck.register(name, table)
+            return [row | {"coverage": None, "why": None} for row in duck.run(provers).to_pylist()]
+    with session(open_judge(store, model)) as duck:
+        covered = {row["rule_id"]: row for row in duck.run(catalogue.question("rule_coverage").sql).to_pylist()}
+        return [
+            row | {key: covered[row["rule_id"]][key] for key in ("coverage", "why")}
+            for row in duck.run(provers).to_pylist()
+        ]
+
+
 def sql(store: str | Path, text: str, *, model: Sequence[str | Path] = ()) -> pa.Table:
     """
     Return the rows of one reading query over the views.
@@ -120,6 +166,7 @@ def query(
         UsageProblem: There is no such question, or it takes other parameters.
     """
     asked = catalogue.question(name)
+    params = dict(asked.defaults) | params
     if set(params) != set(asked.params):
         wanted = ", ".join(asked.params) or "no parameters"
         raise UsageProblem(f"{name} takes {wanted}", at="--param", do="Give exactly these, as NAME=VALUE.")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from textwrap import wrap
 from typing import Any
 
 from vzflow.report.plain import aligned, coloured, to_the_second
@@ -10,18 +12,29 @@ from vzflow.report.plain import aligned, coloured, to_the_second
 #: Lines per table; the rest is counted, and `vzflow query` lists it.
 MOST = 12
 
+#: Columns that lists are wrapped at.
+_WIDTH = 80
+
 _VERDICT_COLOURS = {
     "plaintext": "critical", "unexpected": "high", "unknown": "medium", "expected": "good", "out_of_scope": "dim",
 }  # fmt: skip
 #: Worst first: the order in which an engineer reads.
 _VERDICTS = ("plaintext", "unexpected", "unknown", "expected", "out_of_scope")
 
+#: What is said of documented rows that were not seen, by their coverage.
+UNSEEN = {
+    "shadowed": "seen under another rule",
+    "not_seen": "not seen, though a source would have shown it",
+    "uncertain": "not seen, and not known whether it would have been",
+    "not_observable": "not observable from here",
+}
+
 
 def render(facts: Mapping[str, Any], *, colour: bool = False) -> str:
     """Return the facts of a report as text that ends in a newline."""
     blocks = [
-        _head(facts, colour), _warnings(facts, colour), _verdicts(facts, colour), _findings(facts, colour),
-        _undecided(facts, colour), _egress(facts, colour), _rules(facts, colour), _coverage(facts, colour),
+        _head(facts, colour), _warnings(facts, colour), _coverage(facts, colour), _verdicts(facts, colour),
+        _findings(facts, colour), _undecided(facts, colour), _egress(facts, colour), _rules(facts, colour),
     ]  # fmt: skip
     return "\n\n".join("\n".join(lines) for block in blocks if (lines := list(block))) + "\n"
 
@@ -130,12 +143,20 @@ def _egress(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
 
 def _rules(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
     documented = [r for r in facts["rules"] if r["status"] == "documented"]
-    seen = [r["rule_id"] for r in documented if r["seen"]]
-    unseen = [r["rule_id"] for r in documented if not r["seen"]]
     if documented:
-        yield coloured("DOCUMENTED ROWS", "bold", on=colour) + f"  {len(seen)} of {len(documented)} seen"
-        if unseen:
-            yield f"  not seen: {' '.join(unseen)}"
+        seen = sum(r["coverage"] == "seen" for r in documented)
+        yield coloured("DOCUMENTED ROWS", "bold", on=colour) + f"  {seen} of {len(documented)} seen"
+        for coverage, said in UNSEEN.items():
+            if unseen := [r["rule_id"] for r in documented if r["coverage"] == coverage]:
+                yield from wrap(f"  {said}: {' '.join(unseen)}", _WIDTH, subsequent_indent="    ")
+    ready = Counter(row["readiness"] for row in facts["strict_readiness"])
+    if ready:
+        others = [f"{count} {name}" for name, count in sorted(ready.items()) if name != "ready"]
+        yield (
+            coloured("STRICT", "bold", on=colour)
+            + "  "
+            + ", ".join([f"{ready['ready']} of {ready.total()} workloads ready", *others])
+        )
 
 
 def _coverage(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
@@ -150,13 +171,21 @@ def _coverage(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
             ),
         ]
     )
+    blind = Counter(spot["what"] for spot in coverage["blind_spots"])
     unresolved = _plural(coverage["unresolved_addresses"], "address", "addresses")
     yield (
         f"  {_plural(coverage['records_read'], 'record')} read, {coverage['skipped']} skipped by name, "
         f"{coverage['rejected']} rejected; {unresolved} unresolved"
     )
-    for line in coverage["blind"]:
-        yield coloured(f"  blind: {line}", "dim", on=colour)
+    yield (
+        f"  {_plural(len(coverage['nodes']), 'node')}, {_plural(len(coverage['namespaces']), 'namespace')} seen"
+        + "".join(f"; {_plural(count, word)} blind" for word in ("node", "namespace") if (count := blind[word]))
+        + (": see `vzflow query blind_spots`" if blind["node"] + blind["namespace"] else "")
+    )
+    if coverage["blind_classes"]:
+        classes = ", ".join(row["class"] for row in coverage["blind_classes"])
+        for line in wrap(f"  cannot show: {classes}", _WIDTH, subsequent_indent="    "):
+            yield coloured(line, "dim", on=colour)
 
 
 def _table(rows: Sequence[Mapping[str, Any]], cells: Any) -> Iterator[str]:  # noqa: ANN401 - a row to its cells
