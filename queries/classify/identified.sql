@@ -1,10 +1,10 @@
 -- says: Both ends of each flow as one set of candidates each, and what the record alone proves.
--- reads: recorded, located, window_holder, set_overlap, set_account, set_fact, trust_domain
+-- reads: recorded, located, window_holder, hidden, set_overlap, set_account, set_fact, trust_domain
 -- returns: segment, record, turned, firm, off_wire, tunnel, contradicted, initiator_set, initiator_name_set, initiator_address_set, initiator_identity_basis, responder_set, responder_name_set, responder_address_set, responder_identity_basis, protocol, target_port, responder_service, seen, seen_basis, trusted, has_payload, mesh_mtls, evidence_origin, outcome, combination
 -- one row per: segment, record
 -- A name wins over an address that nobody else held then; where the two name different holders both are candidates.
 -- Of a node's holders the one who declares the port wins over the node's name. Sets: `either:NAME+ADDRESS+LATER`, and
--- `behind:SET` where a node's address may also stand for the pods it masquerades.
+-- `behind:SET@CHANGED` where a node's address may also stand for the pods it masqueraded then.
 WITH overlap AS (
   SELECT o.name_set, o.address_set
   FROM (
@@ -130,12 +130,13 @@ WITH overlap AS (
   SELECT j.*,
     CASE WHEN (coalesce(ni.has_node, false) OR coalesce(ai.has_node, false))
            AND NOT coalesce(nr.has_pod_address, false) AND NOT coalesce(ar.has_pod_address, false)
-           THEN 'behind:' || j.initiator_all ELSE j.initiator_all END AS initiator_set,
+           THEN 'behind:' || j.initiator_all || '@' || h.changed ELSE j.initiator_all END AS initiator_set,
     j.responder_all AS responder_set,
     -- Tunnels run between nodes: bytes that look like one are no excuse for a pod that is dialled at its own address.
     -- A proxy that says so knows: its tunnels end at pods.
     j.outer_tunnel AND (j.source <> 'pcap' OR NOT (coalesce(nr.has_pod_address, false) OR coalesce(ar.has_pod_address, false))) AS tunnel
   FROM joined j
+  LEFT JOIN hidden h ON h.segment = j.segment AND h.record = j.record
   LEFT JOIN set_fact ni ON ni.set_id = j.initiator_name_set
   LEFT JOIN set_fact ai ON ai.set_id = j.initiator_address_set
   LEFT JOIN set_fact nr ON nr.set_id = j.responder_name_set
