@@ -38,7 +38,7 @@ def schema_page() -> str:
 def terms_page() -> str:
     """Every closed list, from terms.py."""
     lists = [t for t in vars(terms).values() if isinstance(t, type) and issubclass(t, terms.Closed) and len(t)]
-    skip = {terms.RejectReason, terms.SkipReason}
+    skip = {terms.RejectReason, terms.SkipReason, terms.LintCode}
     parts = [
         "# Terms\n\nThe closed lists: every value a column may hold. Rejects and skips are in [rejects](rejects.md).\n"
     ]
@@ -65,7 +65,7 @@ def queries_page() -> str:
     ]
     for title, found in (
         ("Questions", catalogue.questions()), ("Views", catalogue.views()), ("Classification", catalogue.stages()),
-        ("Behind `vzflow explain`", catalogue.explanations()),
+        ("Behind `vzflow explain`", catalogue.explanations()), ("Behind `vzflow model lint`", catalogue.lints()),
     ):  # fmt: skip
         parts.append(f"\n## {title}\n")
         parts += [_query(query) for query in found.values()]
@@ -73,11 +73,14 @@ def queries_page() -> str:
 
 
 def findings_page() -> str:
-    """Every finding, from the headers of the queries that return them."""
+    """Every finding: of flows, from the headers of the queries that return them; of models, from terms.py."""
     parts = ["# Findings\n\nStable codes: a finding keeps its code when its query changes.\n"]
     for query in catalogue.findings():
         parts.append(f"\n## {query.code} {query.name}\n\n{query.says} Severity: {query.severity}.\n")
         parts.append(f"\nCannot tell: {query.cannot_tell}\n")
+    parts.append("\n# Of documents and models\n\nWhat `vzflow model lint` finds.\n")
+    for code in terms.LintCode:
+        parts.append(f"\n## {code} {code.name.lower()}\n\n{code.says} Level: {code.level}.\n\nDo: {code.do}\n")
     return "".join(parts)
 
 

@@ -25,6 +25,7 @@ _PARTITION = [("dt", TEXT), ("hour", TEXT), ("made_from", TEXT)]
 #: The tables that no query makes, with their schemas.
 BASE: dict[str, pa.Schema] = {
     "recorded": RECORDED_SCHEMA,
+    "every_recorded": RECORDED_SCHEMA,
     "classified": pa.schema([*CLASSIFIED_SCHEMA, *(pa.field(*f) for f in _PARTITION)]),
     "receipts": RECEIPT_SCHEMA,
     "rejects": REJECT_SCHEMA,
@@ -43,7 +44,8 @@ def made_by_queries(*, of_views: bool) -> dict[str, catalogue.Query]:
 
 def run_case(query: catalogue.Query, case: Path, params: dict | None = None) -> pa.Table:
     """Run *query* on the tables of the folder *case*; a table that is neither there nor made by a query is empty."""
-    of_views = query.path.parent.name not in ("classify", "explain") or "edge" in query.reads
+    kind = query.path.parent.name
+    of_views = kind not in ("classify", "explain", "lint") or bool(set(query.reads) & set(catalogue.views()))
     made = made_by_queries(of_views=of_views)
     with connect(threads=1) as duck:
         done: set[str] = set()

@@ -35,7 +35,7 @@ SECONDS = 120
 COMMANDS = {
     "demo": [], "ingest": ["INPUT"], "snapshot": ["-o", "FILE"], "report": [], "explain": ["X"], "sql": ["SELECT 1"],
     "query": ["list"], "run": ["ROUTE"], "model show": [], "watch": ["-o", "FOLDER"],
-    "store compact": [],
+    "store compact": [], "model lint": [], "model import": ["DOCUMENT"],
 }  # fmt: skip
 #: Not pydantic: newer versions of typer bring it along to every subcommand.
 HEAVY = {"duckdb", "pyarrow", "scapy", "kubernetes", "deltalake", "pandas", "numpy", "yaml", "rich"}
@@ -414,7 +414,7 @@ def test_explain_names_rule_holders_and_record(work, verdict):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{row['flow_id']}  {verdict}\n")
     what = "packet" if row["name"] == "capture.pcap" else "line"
-    assert f"{row['name']}, {what} {row['record']} " in done.stdout
+    assert f"{row['name']}, {what} {row['record']}, byte " in done.stdout
     for wanted in (row["reason"], row["rule_id"], row["initiator_pod"], row["responder_pod"]):
         assert wanted is None or wanted in done.stdout
     as_json = json.loads(vzflow("explain", row["flow_id"], "--store", "S", "-o", "json", cwd=work).stdout)
@@ -431,10 +431,56 @@ def test_explain_of_an_edge_is_of_its_first_exchange(work):
     assert vzflow("explain", edge.replace(">", " > "), "--store", "S", cwd=work).stdout == done.stdout
 
 
+def test_explain_of_a_finding_is_of_its_first_exchange(work):
+    """The code alone, as the report prints it above the edges."""
+    done = vzflow("explain", "VZ1001", "--store", "S", cwd=work)
+    assert (done.returncode, done.stdout.split("\n")[1][:9]) == (0, "  VZ1001:")
+
+
+def test_explain_prints_a_query_that_sql_takes(work):
+    """`--sql` prints nothing else, so that it can be piped."""
+    text = vzflow("explain", "VZ1001", "--store", "S", "--sql", "--quiet", cwd=work).stdout
+    (row,) = rows(work, text)
+    assert row["verdict"] == "plaintext"
+
+
+def test_explain_shows_no_control_characters_of_a_record(tmp_path):
+    """Whoever sends a request chooses its path."""
+    (tmp_path / "a.log").write_bytes(envoy_log(1, 3, path="/\x1b[31m"))
+    vzflow("ingest", "a.log", "--store", "S", cwd=tmp_path)
+    row = rows(tmp_path, "select flow_id from flow limit 1")[0]
+    shown = vzflow("explain", row["flow_id"], "--store", "S", cwd=tmp_path).stdout
+    assert r"GET /\x1b[31m HTTP" in shown
+    assert "\x1b" not in shown
+
+
+def test_explain_cuts_out_and_says_what_it_wrote(work, tmp_path):
+    """Data on stdout, what was written on stderr; writing it again is refused."""
+    out = tmp_path / "out.pcap"
+    words = ["explain", "VZ1001", "--store", "S", "--extract", out]
+    done = vzflow(*words, "--dissect", cwd=work)
+    assert done.returncode == 0, done.stderr
+    assert f"vzflow: {out}: 10 packets from capture.pcap\nvzflow: read it with: vzflow ingest {out}" in done.stderr
+    assert "as scapy sees them" in done.stdout
+    refused(vzflow(*words, cwd=work), 2, "exists already")
+
+
+def test_explain_of_an_input_that_is_gone_ends_with_3(work, tmp_path):
+    """Only if it is needed; without, the byte is not known and the exit code 0."""
+    gone = tmp_path / "none.log"
+    row = rows(work, "select flow_id from flow where source = 'envoy' limit 1")[0]
+    refused(vzflow("explain", row["flow_id"], "--store", "S", "--input", gone, cwd=work), 3, "none.log", "--input FILE")
+    elsewhere = vzflow("explain", row["flow_id"], "--store", work / "S", cwd=tmp_path)
+    assert elsewhere.returncode == 0
+    assert "byte not known" in elsewhere.stdout
+
+
 @pytest.mark.parametrize(
     "what",
     [
         "nonsense",
+        "VZ9999",
+        "VZ1001 a>b:1",
         "0123456789abcdef:1",
         "0123456789abcdef:²",
         "a:99999999999999999999",

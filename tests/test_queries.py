@@ -11,10 +11,11 @@ from query_case import BASE, QUERIES, only, plain, rows_of, run_case
 from vzflow.model import catalogue
 
 ALL = [*catalogue.stages().values(), *catalogue.views().values(), *catalogue.explanations().values(),
-       *catalogue.questions().values()]  # fmt: skip
+       *catalogue.lints().values(), *catalogue.questions().values()]  # fmt: skip
 CASES = [(query, case) for query in ALL for case in sorted((QUERIES / query.name).glob("*/"))]
 #: A value for every parameter any query takes.
-PARAMS = {"address": "10.0.0.1", "time": "2026-01-01T00:00:00Z", "initiator": "a", "responder": "b", "port": 1}
+PARAMS = {"address": "10.0.0.1", "time": "2026-01-01T00:00:00Z", "initiator": "a", "responder": "b", "port": 1,
+          "protocol": "tcp", "segment": "s", "record": 1, "flow_id": "s:1"}  # fmt: skip
 
 
 @pytest.mark.parametrize(("query", "case"), CASES, ids=lambda x: x.name)
@@ -55,12 +56,14 @@ def test_query_has_a_case_that_fires_and_one_that_stays_silent(query):
 @pytest.mark.parametrize("query", ALL, ids=lambda q: q.name)
 def test_query_reads_only_tables_that_exist(query):
     """`reads` is not decoration: each name is a base table, a stage or a view."""
-    known = set(BASE) | set(catalogue.stages()) | set(catalogue.views()) | {"every_recorded"}
+    known = set(BASE) | set(catalogue.stages()) | set(catalogue.views())
     assert set(query.reads) <= known
 
 
 @pytest.mark.parametrize(
-    "query", [*catalogue.explanations().values(), *catalogue.questions().values()], ids=lambda q: q.name
+    "query",
+    [*catalogue.explanations().values(), *catalogue.lints().values(), *catalogue.questions().values()],
+    ids=lambda q: q.name,
 )
 def test_answer_is_ordered(query):
     """Output can be compared only if the same rows always come in the same order."""

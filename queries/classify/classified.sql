@@ -1,6 +1,6 @@
 -- says: Every flow's resolved columns and its one verdict.
 -- reads: identified, judgement, set_display
--- returns: segment, record, turned, initiator_kind, initiator_namespace, initiator_pod, initiator_workload, initiator_workload_kind, initiator_service_account, initiator_labels, initiator_node, initiator_in_mesh, initiator_component, initiator_identity_basis, initiator_candidates, responder_kind, responder_namespace, responder_pod, responder_workload, responder_workload_kind, responder_service_account, responder_labels, responder_node, responder_in_mesh, responder_component, responder_identity_basis, responder_candidates, responder_service, target_port, transport, transport_basis, transport_grade, evidence_origin, outcome, verdict, reason, rule_id, rule_status, transport_required, transport_status
+-- returns: segment, record, first_seen, turned, initiator_kind, initiator_namespace, initiator_pod, initiator_workload, initiator_workload_kind, initiator_service_account, initiator_labels, initiator_node, initiator_in_mesh, initiator_component, initiator_identity_basis, initiator_candidates, responder_kind, responder_namespace, responder_pod, responder_workload, responder_workload_kind, responder_service_account, responder_labels, responder_node, responder_in_mesh, responder_component, responder_identity_basis, responder_candidates, responder_service, target_port, transport, transport_basis, transport_grade, evidence_origin, outcome, verdict, reason, rule_id, rule_status, transport_required, transport_status
 -- one row per: segment, record
 WITH reasoned AS (
   SELECT i.*,
@@ -16,7 +16,7 @@ WITH reasoned AS (
     END AS undecidable
   FROM identified i
 )
-SELECT r.segment, r.record, r.turned,
+SELECT r.segment, r.record, r.first_seen, r.turned,
   CASE WHEN coalesce(r.undecidable, j.reason) IN ('initiator_ambiguous', 'principal_contradicts') THEN 'ambiguous' ELSE a.kind END AS initiator_kind,
   a.namespace AS initiator_namespace, a.pod AS initiator_pod, a.workload AS initiator_workload,
   a.workload_kind AS initiator_workload_kind, a.service_account AS initiator_service_account,

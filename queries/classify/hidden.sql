@@ -5,11 +5,12 @@
 -- `changed` is when a pod last came to the node or went, before the first and the last moment of the flow: flows of one
 -- node with equal `changed` may hide the same pods. Only Calico records are windows of time.
 WITH told AS (
-  SELECT l.segment, l.record, l.initiator_name_set AS set_id
-  FROM located l JOIN set_fact s ON s.set_id = l.initiator_name_set AND s.has_node
-  UNION
-  SELECT l.segment, l.record, l.initiator_address_set
-  FROM located l JOIN set_fact s ON s.set_id = l.initiator_address_set AND s.has_node
+  SELECT e.segment, e.record, e.set_id
+  FROM (
+    SELECT l.segment, l.record, CASE WHEN n.nth = 1 THEN l.initiator_name_set ELSE l.initiator_address_set END AS set_id
+    FROM located l CROSS JOIN (SELECT 1 AS nth UNION ALL SELECT 2) n
+  ) e
+  JOIN set_fact s ON s.set_id = e.set_id AND s.has_node
   UNION
   SELECT segment, record, set_id FROM window_holder WHERE initiator
 ), asked AS (

@@ -1,32 +1,25 @@
 -- says: Both ends of each flow as one set of candidates each, and what the record alone proves.
--- reads: recorded, located, window_holder, hidden, set_overlap, set_account, set_fact, trust_domain
--- returns: segment, record, turned, firm, off_wire, tunnel, contradicted, initiator_set, initiator_name_set, initiator_address_set, initiator_identity_basis, responder_set, responder_name_set, responder_address_set, responder_identity_basis, protocol, target_port, responder_service, seen, seen_basis, trusted, has_payload, mesh_mtls, evidence_origin, outcome, combination
+-- reads: recorded, located, called, window_holder, hidden, set_overlap, set_account, set_fact, trust_domain
+-- returns: segment, record, first_seen, turned, firm, off_wire, tunnel, contradicted, initiator_set, initiator_name_set, initiator_address_set, initiator_identity_basis, responder_set, responder_name_set, responder_address_set, responder_identity_basis, protocol, target_port, responder_service, seen, seen_basis, trusted, has_payload, mesh_mtls, evidence_origin, outcome, combination
 -- one row per: segment, record
 -- A name wins over an address that nobody else held then; where the two name different holders both are candidates.
 -- Of a node's holders the one who declares the port wins over the node's name. Sets: `either:NAME+ADDRESS+LATER`, and
 -- `behind:SET@CHANGED` where a node's address may also stand for the pods it masqueraded then.
 WITH overlap AS (
   SELECT o.name_set, o.address_set
-  FROM (
-    SELECT initiator_name_set AS set_id FROM located WHERE initiator_name_set IS NOT NULL
-    UNION SELECT responder_name_set FROM located WHERE responder_name_set IS NOT NULL
-  ) n
-  JOIN set_overlap o ON o.name_set = n.set_id
+  FROM (SELECT DISTINCT set_id FROM called) n JOIN set_overlap o ON o.name_set = n.set_id
 ), account AS (
   SELECT a.set_id, a.namespace, a.service_account
-  FROM (
-    SELECT DISTINCT l.initiator_address_set AS set_id
-    FROM located l JOIN recorded f ON f.segment = l.segment AND f.record = l.record
-    WHERE f.initiator_principal LIKE 'spiffe://%/ns/%/sa/%'
-  ) c
-  JOIN set_account a ON a.set_id = c.set_id
+  FROM (SELECT max(1) AS certified FROM recorded WHERE initiator_principal LIKE 'spiffe://%/ns/%/sa/%') p
+  JOIN set_fact t ON t.has_account AND p.certified = 1
+  JOIN set_account a ON a.set_id = t.set_id
 ), widened AS (
   SELECT segment, record,
     listagg(CASE WHEN initiator THEN set_id END, '+' ORDER BY set_id) AS initiator_window,
     listagg(CASE WHEN NOT initiator THEN set_id END, '+' ORDER BY set_id) AS responder_window
   FROM window_holder GROUP BY segment, record
 ), chosen AS (
-  SELECT l.segment, l.record, l.turned, l.firm, l.target_port, l.responder_service,
+  SELECT l.segment, l.record, l.first_seen, l.turned, l.firm, l.target_port, l.responder_service,
     CASE WHEN l.initiator_name_set = 'unknown' AND w.initiator_window IS NOT NULL THEN NULL
          ELSE l.initiator_name_set END AS initiator_name_set,
     CASE WHEN l.initiator_name_set IS NULL OR (oi.name_set IS NULL AND l.initiator_address_basis = 'address')
@@ -34,7 +27,7 @@ WITH overlap AS (
     w.initiator_window,
     CASE WHEN l.initiator_name_set IS NULL
            OR (l.initiator_name_set = l.initiator_address_set AND l.initiator_address_basis = 'address')
-           THEN CASE WHEN l.initiator_known_until < f.first_seen THEN 'after_snapshot'
+           THEN CASE WHEN l.initiator_known_until < l.first_seen THEN 'after_snapshot'
                      ELSE l.initiator_address_basis END
          WHEN oi.name_set IS NULL AND l.initiator_address_basis = 'address' THEN 'name_and_address'
          WHEN l.initiator_name_set = 'unknown' AND w.initiator_window IS NULL THEN 'not_found'
@@ -51,44 +44,43 @@ WITH overlap AS (
            OR (l.responder_name_set = l.responder_address_set
                AND l.responder_address_basis IN ('address', 'service', 'host_port'))
            OR (orr.name_set IS NOT NULL AND l.responder_address_basis = 'host_port')
-           THEN CASE WHEN l.responder_known_until < f.first_seen THEN 'after_snapshot'
+           THEN CASE WHEN l.responder_known_until < l.first_seen THEN 'after_snapshot'
                      ELSE l.responder_address_basis END
          WHEN orr.name_set IS NULL AND l.responder_address_basis IN ('address', 'service', 'host_port')
            THEN 'name_and_address'
          WHEN l.responder_name_set = 'unknown' AND w.responder_window IS NULL THEN 'not_found'
          WHEN l.responder_name_set LIKE 'public:%' THEN 'network'
          ELSE 'name' END AS responder_identity_basis,
-    f.protocol, f.source, f.reporter, f.action, f.connection_state, f.response_code, f.app_protocol,
-    CASE WHEN f.hop = 'pod_internal' THEN 'pod_internal'
-         WHEN f.hop = 'loopback' OR l.initiator_address_set = 'loopback' OR l.responder_address_set = 'loopback'
-           OR f.initiator_ip = f.responder_ip THEN 'loopback' END AS off_wire,
-    f.hop = 'outer_tunnel' AS outer_tunnel,
-    CASE WHEN f.source IN ('pcap', 'zeek') AND f.hop <> 'wire' AND f.transport_seen = 'plaintext' THEN 'unknown'
-         ELSE f.transport_seen END AS seen,
-    CASE WHEN f.source IN ('pcap', 'zeek') AND f.hop <> 'wire' AND f.transport_seen = 'plaintext' THEN 'not_on_wire'
-         ELSE f.transport_seen_basis END AS seen_basis,
+    l.protocol, l.source, l.reporter, l.action, l.connection_state, l.response_code, l.app_protocol,
+    CASE WHEN l.hop = 'pod_internal' THEN 'pod_internal'
+         WHEN l.hop = 'loopback' OR l.initiator_address_set = 'loopback' OR l.responder_address_set = 'loopback'
+           OR l.initiator_ip = l.responder_ip THEN 'loopback' END AS off_wire,
+    l.hop = 'outer_tunnel' AS outer_tunnel,
+    CASE WHEN l.source IN ('pcap', 'zeek') AND l.hop <> 'wire' AND l.transport_seen = 'plaintext' THEN 'unknown'
+         ELSE l.transport_seen END AS seen,
+    CASE WHEN l.source IN ('pcap', 'zeek') AND l.hop <> 'wire' AND l.transport_seen = 'plaintext' THEN 'not_on_wire'
+         ELSE l.transport_seen_basis END AS seen_basis,
     coalesce(d.trust_domain IS NOT NULL, false) AS trusted,
     -- A certificate of the mesh that names a service account none of the address's pods has: somebody is not who
     -- the other evidence says.
-    coalesce(d.trust_domain IS NOT NULL AND f.initiator_principal LIKE 'spiffe://%/ns/%/sa/%'
+    coalesce(d.trust_domain IS NOT NULL AND l.initiator_principal LIKE 'spiffe://%/ns/%/sa/%'
              AND b.set_id IS NOT NULL AND a.set_id IS NULL, false) AS contradicted,
-    coalesce(f.mesh_mtls, 'unknown') AS mesh_mtls,
-    CASE WHEN l.turned THEN f.packets_received ELSE f.packets_sent END AS packets_sent,
-    CASE WHEN l.turned THEN f.packets_sent ELSE f.packets_received END AS packets_received,
-    f.payload_sent, f.payload_received,
-    f.source = 'pcap' AND coalesce(f.protocol IN ('tcp', 'udp'), false)
-      AND f.payload_sent IS NULL AND f.payload_received IS NULL AS cut_headers
+    coalesce(l.mesh_mtls, 'unknown') AS mesh_mtls,
+    CASE WHEN l.turned THEN l.packets_received ELSE l.packets_sent END AS packets_sent,
+    CASE WHEN l.turned THEN l.packets_sent ELSE l.packets_received END AS packets_received,
+    l.payload_sent, l.payload_received,
+    l.source = 'pcap' AND coalesce(l.protocol IN ('tcp', 'udp'), false)
+      AND l.payload_sent IS NULL AND l.payload_received IS NULL AS cut_headers
   FROM located l
-  JOIN recorded f ON f.segment = l.segment AND f.record = l.record
   LEFT JOIN widened w ON w.segment = l.segment AND w.record = l.record
   LEFT JOIN overlap oi ON oi.name_set = l.initiator_name_set AND oi.address_set = l.initiator_address_set
   LEFT JOIN overlap orr ON orr.name_set = l.responder_name_set AND orr.address_set = l.responder_address_set
-  LEFT JOIN (SELECT DISTINCT trust_domain FROM trust_domain) d ON f.initiator_principal LIKE 'spiffe://%'
-    AND d.trust_domain = split_part(f.initiator_principal, '/', 3)
-  LEFT JOIN set_fact b ON b.set_id = l.initiator_address_set AND b.has_account
+  LEFT JOIN (SELECT DISTINCT trust_domain FROM trust_domain) d ON l.initiator_principal LIKE 'spiffe://%'
+    AND d.trust_domain = split_part(l.initiator_principal, '/', 3)
+  LEFT JOIN set_fact b ON b.set_id = CASE WHEN d.trust_domain IS NOT NULL THEN l.initiator_address_set END AND b.has_account
   LEFT JOIN account a ON a.set_id = l.initiator_address_set
-    AND a.namespace = split_part(f.initiator_principal, '/', 5)
-    AND a.service_account = split_part(f.initiator_principal, '/', 7)
+    AND a.namespace = split_part(l.initiator_principal, '/', 5)
+    AND a.service_account = split_part(l.initiator_principal, '/', 7)
 ), joined AS (
   SELECT c.*,
     CASE WHEN c.initiator_window IS NULL AND (c.initiator_name_set IS NULL OR c.initiator_address_set IS NULL)
@@ -127,11 +119,13 @@ WITH overlap AS (
     END AS outcome
   FROM chosen c
 ), decided AS (
-  SELECT j.*,
+  SELECT j.*, j.responder_all AS responder_set,
     CASE WHEN (coalesce(ni.has_node, false) OR coalesce(ai.has_node, false))
            AND NOT coalesce(nr.has_pod_address, false) AND NOT coalesce(ar.has_pod_address, false)
            THEN 'behind:' || j.initiator_all || '@' || h.changed ELSE j.initiator_all END AS initiator_set,
-    j.responder_all AS responder_set,
+    -- Pods that nothing tells apart are one combination; of whom a rule may ask for the node, it counts.
+    coalesce(ni.class, ai.class) AS initiator_class, coalesce(nr.class, ar.class) AS responder_class,
+    coalesce(nr.class_on_node, ar.class_on_node) AS responder_class_on_node,
     -- Tunnels run between nodes: bytes that look like one are no excuse for a pod that is dialled at its own address.
     -- A proxy that says so knows: its tunnels end at pods.
     j.outer_tunnel AND (j.source <> 'pcap' OR NOT (coalesce(nr.has_pod_address, false) OR coalesce(ar.has_pod_address, false))) AS tunnel
@@ -141,21 +135,23 @@ WITH overlap AS (
   LEFT JOIN set_fact ai ON ai.set_id = j.initiator_address_set
   LEFT JOIN set_fact nr ON nr.set_id = j.responder_name_set
   LEFT JOIN set_fact ar ON ar.set_id = j.responder_address_set
+), classed AS (
+  SELECT d.*,
+    CASE WHEN d.off_wire IS NOT NULL OR d.tunnel OR d.contradicted OR NOT d.firm OR d.responder_set = 'unknown'
+           OR (d.target_port IS NULL AND d.protocol IN ('tcp', 'udp', 'sctp')) OR d.protocol IS NULL THEN NULL
+         WHEN d.initiator_class IS NULL OR d.initiator_set LIKE '%:%' THEN d.initiator_set
+         ELSE d.initiator_class END AS asks,
+    CASE WHEN d.responder_class IS NULL OR d.responder_set LIKE '%:%' THEN d.responder_set
+         WHEN d.initiator_class IS NULL OR d.initiator_set LIKE '%:%' THEN d.responder_class_on_node
+         ELSE d.responder_class END AS answers
+  FROM decided d
 )
-SELECT d.segment, d.record, d.turned, d.firm, d.off_wire, d.tunnel, d.contradicted,
+SELECT d.segment, d.record, d.first_seen, d.turned, d.firm, d.off_wire, d.tunnel, d.contradicted,
   d.initiator_set, d.initiator_name_set, d.initiator_address_set, d.initiator_identity_basis,
   d.responder_set, d.responder_name_set, d.responder_address_set, d.responder_identity_basis,
   d.protocol, d.target_port, d.responder_service, d.seen, d.seen_basis, d.trusted, d.has_payload, d.mesh_mtls,
   d.evidence_origin, d.outcome,
-  CASE WHEN d.off_wire IS NOT NULL OR d.tunnel OR d.contradicted OR NOT d.firm OR d.responder_set = 'unknown'
-         OR (d.target_port IS NULL AND d.protocol IN ('tcp', 'udp', 'sctp')) OR d.protocol IS NULL THEN NULL
-       -- Pods that nothing tells apart are one combination; of whom a rule may ask for the node, it counts.
-       ELSE coalesce(ci.class, d.initiator_set) || '>'
-         || CASE WHEN ci.class IS NULL THEN coalesce(cr.class_on_node, d.responder_set)
-                 ELSE coalesce(cr.class, d.responder_set) END || '>' || d.protocol || '>'
-         || coalesce(CAST(d.target_port AS VARCHAR), '-') || '>' || d.seen || '>' || d.seen_basis || '>'
-         || CASE WHEN d.trusted THEN 't' ELSE 'f' END || CASE WHEN d.has_payload THEN 't' ELSE 'f' END || '>'
-         || d.mesh_mtls END AS combination
-FROM decided d
-LEFT JOIN set_fact ci ON ci.set_id = d.initiator_set
-LEFT JOIN set_fact cr ON cr.set_id = d.responder_set
+  d.asks || '>' || d.answers || '>' || d.protocol || '>' || coalesce(CAST(d.target_port AS VARCHAR), '-') || '>'
+    || d.seen || '>' || d.seen_basis || '>' || CASE WHEN d.trusted THEN 't' ELSE 'f' END
+    || CASE WHEN d.has_payload THEN 't' ELSE 'f' END || '>' || d.mesh_mtls AS combination
+FROM classed d

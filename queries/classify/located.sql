@@ -1,10 +1,12 @@
 -- says: Who each recorded end was when the flow began, by address and by the record's own names, and which way round.
--- reads: recorded, span, holding, endpoint, named, address_class, set_port
--- returns: segment, record, cluster, turned, firm, initiator_address_set, initiator_address_basis, initiator_known_until, initiator_name_set, responder_address_set, responder_address_basis, responder_known_until, responder_name_set, target_port, responder_service
+-- reads: recorded, span, holding, endpoint, called, address_class, set_port
+-- returns: segment, record, cluster, first_seen, initiator_ip, responder_ip, protocol, source, reporter, action, connection_state, response_code, app_protocol, hop, transport_seen, transport_seen_basis, initiator_principal, mesh_mtls, packets_sent, packets_received, payload_sent, payload_received, turned, firm, initiator_address_set, initiator_address_basis, initiator_known_until, initiator_name_set, responder_address_set, responder_address_basis, responder_known_until, responder_name_set, target_port, responder_service
 -- one row per: segment, record
 -- Each lookup finds at most one row: intervals are disjoint per key.
 -- The name set is `unknown` where the record names a pod (`pod:`, `prefix:`) that no snapshot knew then.
--- Only what held while any of these flows began is looked at; names, and ports that tell a direction, where any flow asks.
+-- Only what held while any of these flows began is looked at. What is asked of few flows (names, what an address is that
+-- nobody held, ports where the direction is a guess) is joined by a key that is null for all others: that costs nothing.
+-- A view: its rows are many, and read once, by `identified`.
 WITH held AS (
   SELECT h.cluster, h.address, h.valid_from, h.valid_to, h.known_until, h.set_id
   FROM holding h JOIN span s ON h.valid_from <= s.until AND h.valid_to > s.since
@@ -21,8 +23,7 @@ WITH held AS (
   FROM (SELECT DISTINCT h.set_id FROM guessed g JOIN held h ON h.cluster = g.cluster AND h.address = g.address) a
   JOIN set_port d ON d.set_id = a.set_id
 ), ends AS (
-  SELECT f.segment, f.record, f.cluster, f.first_seen, f.protocol, f.initiator_basis,
-    f.initiator_ip, f.initiator_port, f.responder_ip, f.responder_port,
+  SELECT f.*, f.initiator_basis IN ('first_seen', 'known_port') AS guessed,
     CASE WHEN f.initiator_named_kind = 'pod' AND f.initiator_named_name IS NOT NULL
            THEN 'pod:' || f.initiator_named_namespace || '/' || f.initiator_named_name
          WHEN f.initiator_named_kind = 'pod' AND f.initiator_named_name_prefix IS NOT NULL
@@ -36,16 +37,8 @@ WITH held AS (
          WHEN f.responder_named_kind = 'host' THEN 'host:' || f.responder_named_name
          WHEN f.responder_named_kind = 'public_network' AND f.responder_ip IS NULL THEN 'to:public' END AS responder_name
   FROM recorded f
-), called AS (
-  SELECT n.cluster, n.key, n.valid_from, n.valid_to, n.set_id
-  FROM (
-    SELECT cluster, initiator_name AS key FROM ends WHERE initiator_name IS NOT NULL
-    UNION SELECT cluster, responder_name FROM ends WHERE responder_name IS NOT NULL
-  ) e
-  JOIN named n ON n.cluster = e.cluster AND n.key = e.key
-  JOIN span s ON n.valid_from <= s.until AND n.valid_to > s.since
 ), looked_up AS (
-  SELECT e.segment, e.record, e.cluster, e.first_seen, e.initiator_basis, e.initiator_port, e.responder_port,
+  SELECT e.*,
     hi.set_id AS i_held, hi.known_until AS i_held_until,
     ei.set_id AS i_served, ei.known_until AS i_served_until, ei.target_port AS i_target, ei.service AS i_service,
     ei.basis AS i_served_basis,
@@ -69,7 +62,7 @@ WITH held AS (
     AND e.first_seen >= hi.valid_from AND e.first_seen < hi.valid_to
   LEFT JOIN held hr ON hr.cluster = e.cluster AND hr.address = e.responder_ip
     AND e.first_seen >= hr.valid_from AND e.first_seen < hr.valid_to
-  LEFT JOIN served ei ON ei.cluster = e.cluster AND ei.address = e.initiator_ip AND ei.protocol = e.protocol
+  LEFT JOIN served ei ON ei.cluster = e.cluster AND ei.address = CASE WHEN e.guessed THEN e.initiator_ip END AND ei.protocol = e.protocol
     AND ei.port = e.initiator_port AND e.first_seen >= ei.valid_from AND e.first_seen < ei.valid_to
   LEFT JOIN served er ON er.cluster = e.cluster AND er.address = e.responder_ip AND er.protocol = e.protocol
     AND er.port = e.responder_port AND e.first_seen >= er.valid_from AND e.first_seen < er.valid_to
@@ -77,22 +70,29 @@ WITH held AS (
     AND e.first_seen >= ni.valid_from AND e.first_seen < ni.valid_to
   LEFT JOIN called nr ON nr.cluster = e.cluster AND nr.key = e.responder_name
     AND e.first_seen >= nr.valid_from AND e.first_seen < nr.valid_to
-  LEFT JOIN address_class ci ON ci.cluster = e.cluster AND ci.address = e.initiator_ip
-  LEFT JOIN address_class cr ON cr.cluster = e.cluster AND cr.address = e.responder_ip
-  LEFT JOIN declared pi ON pi.set_id = CASE WHEN e.initiator_basis IN ('first_seen', 'known_port') THEN hi.set_id END AND pi.protocol = e.protocol
+  LEFT JOIN address_class ci ON ci.cluster = e.cluster
+    AND ci.address = CASE WHEN hi.set_id IS NULL THEN e.initiator_ip END
+  LEFT JOIN address_class cr ON cr.cluster = e.cluster
+    AND cr.address = CASE WHEN hr.set_id IS NULL THEN e.responder_ip END
+  LEFT JOIN declared pi ON pi.set_id = CASE WHEN e.guessed THEN hi.set_id END
+    AND pi.protocol = e.protocol
     AND e.initiator_port BETWEEN pi.port_lo AND pi.port_hi
-  LEFT JOIN declared pr ON pr.set_id = CASE WHEN e.initiator_basis IN ('first_seen', 'known_port') THEN hr.set_id END AND pr.protocol = e.protocol
+  LEFT JOIN declared pr ON pr.set_id = CASE WHEN e.guessed THEN hr.set_id END
+    AND pr.protocol = e.protocol
     AND e.responder_port BETWEEN pr.port_lo AND pr.port_hi
 ), directed AS (
   SELECT l.*,
-    l.initiator_basis IN ('first_seen', 'known_port') AND l.i_declared AND NOT l.r_declared AS turned,
+    l.guessed AND l.i_declared AND NOT l.r_declared AS turned,
     -- A port guessed by its number stays a guess where a holder is known and does not declare it.
-    l.initiator_basis NOT IN ('first_seen', 'known_port') OR l.i_declared <> l.r_declared
+    NOT l.guessed OR l.i_declared <> l.r_declared
       OR (l.initiator_basis = 'known_port' AND l.r_held IS NULL AND NOT l.i_declared) AS firm
   FROM looked_up l
 )
--- Whether a port is declared is asked only where the direction is a guess.
-SELECT d.segment, d.record, d.cluster, d.turned, d.firm,
+SELECT d.segment, d.record, d.cluster,
+  d.first_seen, d.initiator_ip, d.responder_ip, d.protocol, d.source, d.reporter, d.action, d.connection_state,
+  d.response_code, d.app_protocol, d.hop, d.transport_seen, d.transport_seen_basis, d.initiator_principal, d.mesh_mtls,
+  d.packets_sent, d.packets_received, d.payload_sent, d.payload_received,
+  d.turned, d.firm,
   CASE WHEN d.turned THEN coalesce(d.r_held, d.r_class) ELSE coalesce(d.i_held, d.i_class) END
     AS initiator_address_set,
   CASE WHEN d.turned THEN CASE WHEN d.r_held IS NULL THEN d.r_class_basis ELSE 'address' END

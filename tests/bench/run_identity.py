@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from vzflow.model import classify
-from vzflow.pipeline.judge import Judge, model_of
+from vzflow.pipeline.judge import Judge, model_of, passes
 from vzflow.store.duck import Duck, connect
 from vzflow.store.lake import Lake
 from vzflow.store.tables import RECORDED_SCHEMA
@@ -59,8 +59,9 @@ def tables(folder: Path) -> dict[str, pa.Table]:
 def edges(duck: Duck, lake: Lake) -> pa.Table:
     """Return how many flows went from which workload to which, on which port, with which verdict."""
     found = []
-    for files in lake.partitions("recorded").values():
-        duck.parquet_view(classify.RECORDED, files, RECORDED_SCHEMA)
+    recorded = lake.partitions("recorded")
+    for partitions in passes(list(recorded), lake.sizes("recorded")):
+        duck.parquet_view(classify.RECORDED, [f for p in partitions for f in recorded[p]], RECORDED_SCHEMA)
         classify.classify(duck)
         found.append(duck.run(_EDGES))
     duck.register("edges", pa.concat_tables(found))

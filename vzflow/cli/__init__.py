@@ -30,6 +30,8 @@ for command in (
     app.command()(command)
 app.add_typer(model_app, name="model")
 model_app.command("show")(model.show)
+model_app.command("lint")(model.lint)
+model_app.command("import")(model.import_)
 app.add_typer(store_app, name="store")
 store_app.command("compact")(store.compact)
 

@@ -72,20 +72,45 @@ def report(
 
 def explain(
     what: Annotated[
-        str, typer.Argument(help="A flow id, or an edge as NS/WORKLOAD>NS/WORKLOAD:PORT.", metavar="FLOW_ID|EDGE")
+        str,
+        typer.Argument(help="A flow id, an edge as NS/WORKLOAD>NS/WORKLOAD:PORT, a finding's code, alone or before an "
+                       "edge, or a line of a report.", metavar="FLOW_ID|EDGE|FINDING"),
     ],
     store: StoreOption = DEFAULT_STORE,
     model: ModelOption = None,
+    extract: Annotated[
+        str | None,
+        typer.Option("--extract", envvar="VZFLOW_EXTRACT", metavar="OUT.pcap|OUT.log",
+                     help="Cut the packets or lines behind it out of their input; of an edge, of all flows."),
+    ] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", envvar="VZFLOW_INPUT", metavar="FILE",
+                     help="Where the input is now, if not where it was ingested from; repeat."),
+    ] = None,
+    dissect: Annotated[
+        bool, typer.Option("--dissect", envvar="VZFLOW_DISSECT", help="Show the packets as scapy sees them.")
+    ] = False,
+    sql: Annotated[
+        bool, typer.Option("--sql", envvar="VZFLOW_SQL", help="Print only the query that returns its row.")
+    ] = False,
     output: OutputOption = "text",
     quiet: QuietOption = False,
-) -> None:
+) -> None:  # fmt: skip
     """Show every reason, rule, identity interval and record behind a verdict."""
     from vzflow.pipeline import verbs
     from vzflow.report import explanation
-    from vzflow.report.plain import json_text, printable
+    from vzflow.report.plain import json_text
 
     one_of(output, ("text", "json"))
-    found = verbs.explain(store, what, model=model or ())
-    write(json_text(found) if output == "json" else explanation.render(printable(found), colour=colour(sys.stdout)))
-    if found["others"] and not quiet:
-        say(f"the first of {1 + len(found['others'])} exchanges of this edge; the others: {' '.join(found['others'])}")
+    found = verbs.explain(store, what, model=model or (), inputs=inputs or (), extract=extract, dissect=dissect)
+    if sql:
+        write(found["sql"]["flow"] + "\n")
+    else:
+        write(json_text(found) if output == "json" else explanation.render(found, colour=colour(sys.stdout)))
+    if quiet:
+        return
+    for line in explanation.extracted(found) if extract is not None else ():
+        say(line)
+    if found["others"]:
+        say(f"the first of {found['exchanges']} exchanges of this edge; others: {' '.join(found['others'])}")

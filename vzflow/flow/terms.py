@@ -319,3 +319,142 @@ class Severity(Closed):
     HIGH = "high", "A flow that no rule allows took place."
     MEDIUM = "medium", "A flow that no rule allows was attempted, blocked or refused."
     LOW = "low", "The document, the evidence or the coverage needs attention."
+
+
+class Level(Closed):
+    ERROR = "error", "Part of the document or model is lost or contradicts itself."
+    WARNING = "warning", "It can be read, and probably does not say what is meant."
+    NOTE = "note", "Worth knowing."
+
+
+class LintCode(Closed):
+    """What can be wrong with a document or a model. 30xx layout, 31xx rows, 32xx the whole, 33xx models, 34xx pods."""
+
+    level: Level
+    do: str
+
+    def __new__(cls, value: str, level: Level, says: str, do: str) -> LintCode:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.level, member.says, member.do = level, says, do
+        return member
+
+    SEPARATOR_MISMATCH = (
+        "VZ3001", Level.WARNING, "The separator line of a table has another number of cells than its header.",
+        "Give it one cell for each column: renderers show no table otherwise.",
+    )  # fmt: skip
+    SEPARATOR_MISSING = (
+        "VZ3002", Level.WARNING, "A table has no separator line under its header.",
+        "Add one, as |---|---|: renderers show no table otherwise.",
+    )  # fmt: skip
+    BAR_NOT_CLOSED = (
+        "VZ3003", Level.NOTE, "Rows open with a bar and do not close with one.",
+        "Close them, so that a cell that is cut off shows.",
+    )  # fmt: skip
+    CELLS_MISMATCH = (
+        "VZ3004", Level.WARNING, "A row has more or fewer cells than the header.",
+        "Give it one cell for each column; write a bar inside a cell as \\|.",
+    )  # fmt: skip
+    ROW_OUTSIDE_TABLE = (
+        "VZ3005", Level.WARNING, "A line looks like a row and belongs to no table, so it is not read.",
+        "Put it directly under its table, without a blank line between.",
+    )  # fmt: skip
+    TABLE_IN_CODE = (
+        "VZ3006", Level.NOTE, "A table stands in a code fence, so it is not read.", "Take it out if it is meant.",
+    )  # fmt: skip
+    NOT_CLOSED = (
+        "VZ3007", Level.WARNING, "A code fence, comment or table is not closed.", "Close it: it hides what follows.",
+    )  # fmt: skip
+    TABLE_NOT_READ = (
+        "VZ3008", Level.NOTE, "A table has no columns for component, pod port and source, so it is not read.",
+        "Name its columns Component, Pod Port and From if it says who may reach whom.",
+    )  # fmt: skip
+    NO_COMPONENT = (
+        "VZ3101", Level.ERROR, "A row names no component, so it is not read.", "Name it in the row itself.",
+    )  # fmt: skip
+    NO_PORT = (
+        "VZ3102", Level.ERROR, "A row names no port, or something that is none, so it is not read.",
+        "Write 9443, 9300-9400, a list of them, or any; with /udp where it is not TCP.",
+    )  # fmt: skip
+    NO_SOURCE = (
+        "VZ3103", Level.ERROR, "A row names no source, so it is not read.", "Say who may connect.",
+    )  # fmt: skip
+    SEVERAL_SOURCES = (
+        "VZ3104", Level.WARNING, "A cell names several sources.",
+        "Give each a row of its own: they may differ in transport and purpose.",
+    )  # fmt: skip
+    CLASS_AS_SOURCE = (
+        "VZ3105", Level.WARNING, "A source is a class of peers and no component.",
+        "Name the components where they are known.",
+    )  # fmt: skip
+    SOURCE_UNKNOWN = (
+        "VZ3106", Level.WARNING, "A word in From resolves to nothing.",
+        "Add its component to the table, or give a model that knows it with --model.",
+    )  # fmt: skip
+    COMPONENT_UNKNOWN = (
+        "VZ3107", Level.WARNING, "No model given knows a component of the document.",
+        "Say under components which pods it is, or make its name an alias.",
+    )  # fmt: skip
+    DUPLICATE = (
+        "VZ3108", Level.WARNING, "The same is said twice.", "Keep one.",
+    )  # fmt: skip
+    CONTRADICTION = (
+        "VZ3109", Level.ERROR, "One edge is given two transports.", "Decide; until then the stricter one counts.",
+    )  # fmt: skip
+    WEBHOOK_SOURCE = (
+        "VZ3110", Level.WARNING, "A webhook is called by another than the API server.",
+        "Webhooks are called by the API server: correct the source, or the description.",
+    )  # fmt: skip
+    WEBHOOK_POD = (
+        "VZ3111", Level.WARNING, "A webhook is listed at a component whose webhook is another pod.",
+        "Name the pod that listens.",
+    )  # fmt: skip
+    PROXY_PORT = (
+        "VZ3112", Level.WARNING, "A port is that of a proxy and is listed at other components too.",
+        "Say whether the component itself listens, or a proxy in its pod.",
+    )  # fmt: skip
+    VALUE_NOT_READ = (
+        "VZ3113", Level.WARNING, "A word in the protocol or transport column is not understood.",
+        "Protocols: tcp, udp, sctp. Transports: mTLS, TLS, plaintext.",
+    )  # fmt: skip
+    TRANSPORT_UNSTATED = (
+        "VZ3201", Level.WARNING, "Rows or rules do not say what must protect the payload.",
+        "Add a column Transport, or `transport` to the rules: mTLS, TLS or plaintext.",
+    )  # fmt: skip
+    EGRESS_UNSTATED = (
+        "VZ3202", Level.WARNING, "Nothing says what components may reach outside of the table.",
+        "Say it per component: `egress: closed`, `open`, or `rules`.",
+    )  # fmt: skip
+    SPELLING = (
+        "VZ3203", Level.NOTE, "One name is spelled in several ways.", "Keep one spelling.",
+    )  # fmt: skip
+    PODS_UNKNOWN = (
+        "VZ3301", Level.WARNING, "Nothing says which pods a name stands for, so rules with it match nothing.",
+        "Give it namespaces and selectors, here or in an overlay.",
+    )  # fmt: skip
+    NEVER_USED = (
+        "VZ3302", Level.NOTE, "A peer is in no rule.", "Remove it, or use it.",
+    )  # fmt: skip
+    EXPIRED = (
+        "VZ3303", Level.WARNING, "An accepted edge has expired and allows nothing.", "Renew it, or remove it.",
+    )  # fmt: skip
+    SAME_PODS = (
+        "VZ3304", Level.WARNING, "All pods of one component are pods of another too.",
+        "Make the selectors exclude each other: rules of both apply.",
+    )  # fmt: skip
+    NOT_PROTECTED = (
+        "VZ3305", Level.NOTE, "Components run in a namespace that is not protected.",
+        "Name it under protected_namespaces, so that pods which no component claims are judged too.",
+    )  # fmt: skip
+    NO_INFRASTRUCTURE = (
+        "VZ3306", Level.NOTE, "The model has no infrastructure rules, so probes and DNS count as undocumented.",
+        "Add them, or overlay a file that has them.",
+    )  # fmt: skip
+    NO_PODS = (
+        "VZ3401", Level.WARNING, "No pod of the snapshots belongs to a component.",
+        "Correct namespaces or selectors, or remove what no longer runs.",
+    )  # fmt: skip
+    NOT_LISTENING = (
+        "VZ3402", Level.WARNING, "No pod of a component declares a port that a rule is about.",
+        "Correct the port: it is the pod's, not the Service's. A pod may also listen without declaring it.",
+    )  # fmt: skip

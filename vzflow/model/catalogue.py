@@ -4,8 +4,8 @@ Finds queries, parses their headers and puts them in order.
 A query file is one SELECT under a header of `-- key: value` lines that is parsed and checked, not decoration:
 `says` (one sentence), `reads` (tables and views), `returns` (its columns), `one row per`, and where it applies
 `params`, `cannot tell`, `code` and `severity` (a finding). `queries/classify/` makes the tables of classification,
-`queries/views/` the views people query, `queries/explain/` what stands behind one flow, and `queries/` itself holds the
-questions.
+`queries/views/` the views people query, `queries/explain/` what stands behind one flow, `queries/lint/` what holds a
+model against the cluster, and `queries/` itself holds the questions.
 """
 
 from __future__ import annotations
@@ -102,6 +102,12 @@ def stages() -> dict[str, Query]:
 def explanations() -> dict[str, Query]:
     """Return the queries behind `vzflow explain`, of `queries/explain/`, by name."""
     return _folder("explain")
+
+
+@cache
+def lints() -> dict[str, Query]:
+    """Return the queries that hold a model against what ran, of `queries/lint/`, by name."""
+    return _folder("lint")
 
 
 def findings() -> tuple[Query, ...]:

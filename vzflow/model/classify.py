@@ -20,6 +20,8 @@ from vzflow.model import catalogue
 #: Names of the tables a caller registers before `classify`: recorded flows, and the lookups of `flow.lookups`.
 RECORDED = "recorded"
 RESULT = "classified"
+#: Stages whose rows are as many as the flows and are read once: views, so that they are stored nowhere.
+_VIEWS = ("located", RESULT)
 
 _ADDRESSES = pa.schema([("cluster", TEXT), ("address", TEXT), ("key", TEXT)])
 
@@ -64,7 +66,7 @@ def classify(engine: Engine) -> None:
     )
     for name, query in catalogue.stages().items():
         if _per_flow(name):
-            make = engine.create_view if name == RESULT else engine.create_table
+            make = engine.create_view if name in _VIEWS else engine.create_table
             make(name, query.sql)
 
 

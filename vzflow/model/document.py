@@ -40,9 +40,12 @@ from vzflow.model.shapes import (
 )
 from vzflow.model.strict_yaml import Route, Text, read, refused
 
-__all__ = ["Component", "Grant", "Model", "Rule", "load", "load_texts", "shipped_models"]
+__all__ = ["Component", "Grant", "Model", "Rule", "load", "load_names", "load_texts", "shipped_models"]
 
 _SHIPPED = Path(__file__).resolve().parent / "shipped"
+
+#: What files that are read for their names may leave out.
+_NAMES_ONLY = ("names", "vzflow_model: 1\nname: names\nmesh: on\ntrust_domains: [cluster.local]\n")
 
 #: The sections of rules in a file, in the order they are listed, and what kind of rule each holds.
 _SECTIONS = {
@@ -70,6 +73,16 @@ def load(paths: Sequence[str | Path], *, on: date) -> Model:
         UsageProblem: A file cannot be read, is not a model, or they make no sense together; names file and line.
     """
     return load_texts([(str(p), _text_of(p)) for p in paths], on=on)
+
+
+def load_names(paths: Sequence[str | Path], *, on: date) -> Model:
+    """
+    Read files that only have to know names: they may leave out what judging needs, as whether the mesh is on.
+
+    Raises:
+        UsageProblem: As for `load`.
+    """
+    return load_texts([_NAMES_ONLY, *((str(p), _text_of(p)) for p in paths)], on=on)
 
 
 def load_texts(texts: Sequence[tuple[str, str]], *, on: date) -> Model:
@@ -155,6 +168,7 @@ class _Overlay:
         self._files = files
         self._on = on
         self._shapes: dict[str, ComponentShape | PeerShape] = {}
+        self._places: dict[str, Place] = {}
         self._aliases: dict[str, tuple[str, ...]] = {}
         self._rules: dict[str, Rule] = {}
         self._mesh = next((f.shape.mesh for f in reversed(files) if f.shape.mesh), None)
@@ -185,6 +199,7 @@ class _Overlay:
             components=tuple(self._component(name, shape) for name, shape in self._shapes.items()),
             rules=tuple(_with_revocations(self._rules)),
             ranges=tuple((name, block) for name, blocks in ranges.items() for block in blocks),
+            aliases=tuple(self._alias(word) for word in self._aliases),
         )
 
     def _lay_pods(self, file: _File) -> None:
@@ -199,6 +214,12 @@ class _Overlay:
         if isinstance(earlier, ComponentShape) != isinstance(shape, ComponentShape):
             raise file.problem(f"`{name}` is both a component and a peer", "Choose another name.", section, name)
         merged = earlier.model_copy(update=shape.model_dump(exclude_unset=True))
+        self._places.setdefault(name, file.yaml.place((section, name)))
+        if shape.pods and (shape.namespaces or shape.selectors):
+            raise file.problem(f"`{name}` says which pods it is, and `pods: unknown`", "Keep one.", section, name)
+        if merged.namespaces is None and merged.pods and not merged.selectors:
+            self._shapes[name] = merged
+            return
         if merged.namespaces is None:
             raise file.problem(f"`{name}` has no namespaces", "Say where its pods run.", section, name)
         if ANY_VALUE in merged.namespaces and not merged.selectors:
@@ -219,7 +240,13 @@ class _Overlay:
             mesh=mesh,
             egress=(shape.egress if isinstance(shape, ComponentShape) else None) or "unmodelled",
             says=shape.says,
+            place=self._places[name],
         )
+
+    def _alias(self, word: str) -> tuple[str, tuple[str, ...], Place]:
+        file = next(f for f in reversed(self._files) if word in f.shape.aliases)
+        terms = dict.fromkeys(term for each in self._aliases[word] if (term := self._term(each)) is not None)
+        return word, tuple(terms), file.yaml.place(("aliases", word))
 
     def _check_aliases(self, file: _File) -> None:
         for alias, words in file.shape.aliases.items():

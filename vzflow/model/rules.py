@@ -23,7 +23,8 @@ class Component:
     Pods that belong together; in_scope is False for a peer, whose flows are not judged.
 
     selectors: alternatives, each a tuple of (label, value) that must all match; ANY_VALUE matches every value, and as a
-    namespace every namespace. mesh is None where a peer's file does not say it.
+    namespace every namespace; without a namespace it is not known which pods they are, and none is. mesh is None where
+    no file says it. place: where it is named first.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Component:
     mesh: str | None
     egress: str
     says: str | None
+    place: Place
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,8 @@ class Model:
     rules: tuple[Rule, ...]
     #: (name, address range as 10.0.0.0/24): what rules call `range:NAME`.
     ranges: tuple[tuple[str, str], ...] = ()
+    #: (word, the terms it stands for, where it is defined)
+    aliases: tuple[tuple[str, tuple[str, ...], Place], ...] = ()
 
     def tables(self) -> dict[str, pa.Table]:
         """Return the lookup tables, each with its schema of MODEL. Expired acceptances are in none of them."""

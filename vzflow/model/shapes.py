@@ -218,6 +218,8 @@ class PeerShape(Shape):
     namespaces: Namespaces | None = None
     selectors: Selectors | None = None
     mesh: Mesh | None = None
+    #: A document names it and does not say which pods it is: it claims none until an overlay gives namespaces.
+    pods: Literal["unknown"] | None = None
 
 
 class ComponentShape(PeerShape):

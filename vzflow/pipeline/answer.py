@@ -1,9 +1,8 @@
-"""Questions -> answers: the facts of a report, the evidence behind one flow. Every number comes from `queries/`."""
+"""Questions -> answers: the facts of a report. Every number comes from `queries/`."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from vzflow.flow import terms
 from vzflow.flow.errors import UsageProblem
 from vzflow.model import catalogue
-from vzflow.pipeline.judge import Asked, Judge, dissect, one_row, session
+from vzflow.pipeline.judge import Asked, Judge, session
 from vzflow.store.duck import Duck
 
 #: What the default logs of the field never show, whatever is ingested; printed so that silence is not read as good.
@@ -82,49 +81,6 @@ def check_fail_on(fail_on: tuple[str, ...]) -> None:
     for name in fail_on:
         if name not in FAIL_ON:
             raise UsageProblem(f"no such condition: {name}", at="--fail-on", do=f"Use {', '.join(FAIL_ON)}.")
-
-
-def explain(judge: Judge, flow_id: str) -> dict[str, Any]:
-    """
-    Return everything behind one flow's verdict: the record, both ends, every rule considered, each pair's judgement.
-
-    Raises:
-        UsageProblem: There is no such flow.
-    """
-    with dissect(judge, flow_id) as duck:
-        recorded = one_row(duck.run("FROM recorded"))
-        found = {name: _read(duck, query) for name, query in catalogue.explanations().items() if not query.params}
-        return {
-            "flow_id": flow_id,
-            "recorded": recorded,
-            "classified": one_row(duck.run("FROM classified")),
-            "input": _input_of(judge, recorded["segment"]),
-            **found,
-        }
-
-
-def flows_of_edge(judge: Judge, edge: str) -> list[str]:
-    """
-    Return the ids of up to twenty exchanges of an edge written `INITIATOR>RESPONDER:PORT`, as reports print the names.
-
-    Raises:
-        UsageProblem: It is not written so, or no exchange is of this edge.
-    """
-    initiator, arrow, rest = (part.strip() for part in edge.partition(">"))
-    responder, _, port = rest.rpartition(":")
-    written = re.fullmatch(r"([0-9]{1,5})(/[a-z0-9]+)?", port)
-    if not arrow or written is None:
-        raise UsageProblem("neither a flow id nor an edge", at=edge, do="Write `NS/WORKLOAD>NS/WORKLOAD:PORT`.")
-    with session(judge) as duck:
-        found = _read(
-            duck,
-            catalogue.explanations()["edge_flows"],
-            {"initiator": initiator, "responder": responder, "port": int(written[1])},
-        )
-    ids = [flow_id for row in found for flow_id in row["flow_ids"]]
-    if not ids:
-        raise UsageProblem("no exchange of this edge", at=edge, do="Copy the names from a report.")
-    return ids[:20]
 
 
 def _rows(duck: Duck, name: str) -> list[dict[str, Any]]:
@@ -221,7 +177,3 @@ def _inputs(duck: Duck) -> list[dict[str, Any]]:
             one[key] += row[key]
         one["damage"] = one["damage"] or row["damage"]
     return list(inputs.values())
-
-
-def _input_of(judge: Judge, segment: str) -> dict[str, Any]:
-    return next(r for r in judge.lake.receipts().to_pylist() if r["segment"] == segment)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from glob import glob
@@ -113,13 +113,14 @@ def ingest(
         raise UsageProblem("standard input can be read once only", at=STDIN, do="Name it once.")
     snapshots = _snapshots(expanded(identity), cluster)
     named = _model(model)
+    notes = (*layout.notes, *_unknown_pods(named))
     looked = {name: _look(name, how) for name in dict.fromkeys(names) if not is_pipe(name)}
     with ExitStack() as stack:
         crew = _crew(looked, jobs, store, how, stack)
         pipes = {name: _pipe(name, how, stack) for name in dict.fromkeys(names) if is_pipe(name)}
         bad = {n: e for n, e in {**looked, **pipes}.items() if isinstance(e, UnreadableInput)}
         if names and len(bad) == len(set(names)) and not snapshots and named is None:
-            return IngestResult(tuple(InputResult(n, "unreadable", error=bad[n]) for n in names), 0, None, layout.notes)
+            return IngestResult(tuple(InputResult(n, "unreadable", error=bad[n]) for n in names), 0, None, notes)
         lake = Lake.open(store, create=True)
         results: dict[int, InputResult] = {}
         new_snapshots = moved = 0
@@ -142,7 +143,7 @@ def ingest(
                 raise
             problem = error
         found = tuple(results[place] for place in sorted(results))
-        return IngestResult(found, new_snapshots, problem, layout.notes, moved)
+        return IngestResult(found, new_snapshots, problem, notes, moved)
 
 
 def expanded(inputs: Sequence[str]) -> list[str]:
@@ -198,6 +199,13 @@ def _model(named: Sequence[str]) -> Model | None:
     from vzflow.pipeline.judge import today
 
     return load(named, on=today())
+
+
+def _unknown_pods(model: Model | None) -> Iterator[str]:
+    """What an imported document leaves open would otherwise look like flows that it does not have."""
+    names = [] if model is None else [component.name for component in model.components if not component.namespaces]
+    if names:
+        yield f"nothing says which pods these are, so flows from or to them match no rule: {', '.join(names)}"
 
 
 def _classify(lake: Lake) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property
@@ -17,14 +17,14 @@ import pyarrow.parquet as pq
 
 from vzflow.flow import lookups
 from vzflow.flow.errors import UsageProblem
-from vzflow.flow.schema import CLASSIFIED_SCHEMA
+from vzflow.flow.schema import CLASSIFIED_SCHEMA, NO_TIME
 from vzflow.identity import tables as identity_tables
 from vzflow.identity.snapshot import OBJECT_SCHEMA
 from vzflow.model import catalogue, classify
 from vzflow.model.document import Model, load, load_texts
 from vzflow.store.duck import Duck, connect
 from vzflow.store.lake import Lake, Superseded
-from vzflow.store.tables import PARTITION_FIELDS, RECORDED_SCHEMA, REJECT_SCHEMA
+from vzflow.store.tables import PARTITION_FIELDS, RECORDED_SCHEMA, REJECT_SCHEMA, Partition
 
 #: The model of a store that was never told of one.
 DEFAULT_MODEL = "verrazzano-1.0"
@@ -33,12 +33,17 @@ _TRIES = 5
 
 #: Flows whose verdict, or one of whose ends, is another than in the classification before.
 _MOVED = """
-SELECT count(*) AS flows FROM classified n JOIN classified_before b ON b.segment = n.segment AND b.record = n.record
+SELECT count(*) AS flows FROM decided n JOIN classified_before b ON b.segment = n.segment AND b.record = n.record
 WHERE n.verdict <> b.verdict OR n.reason <> b.reason OR n.transport_status IS DISTINCT FROM b.transport_status
   OR n.initiator_kind <> b.initiator_kind OR n.responder_kind <> b.responder_kind
   OR n.initiator_namespace IS DISTINCT FROM b.initiator_namespace OR n.initiator_pod IS DISTINCT FROM b.initiator_pod
   OR n.responder_namespace IS DISTINCT FROM b.responder_namespace OR n.responder_pod IS DISTINCT FROM b.responder_pod
 """
+
+#: What is written of a partition.
+_DECIDED = f"SELECT {', '.join(CLASSIFIED_SCHEMA.names)} FROM decided"  # noqa: S608
+#: So many flows are classified together, at most, if more than one partition has them: about 400 MB.
+_PASS = 1_000_000
 
 #: Called as partitions are classified: how many are done, of how many.
 Progress = Callable[[int, int], None]
@@ -83,9 +88,9 @@ class Judge:
         self.lake = lake
         self.model = model
         self.moved = 0  # flows that `refresh` judged before, and now judged otherwise
-        self._objects = lake.identity_objects() or OBJECT_SCHEMA.empty_table()
+        self.objects = lake.identity_objects() or OBJECT_SCHEMA.empty_table()
         self._made_from = blake2b(digest_size=16)
-        snapshots = sorted(set(self._objects.column("snapshot").to_pylist()))
+        snapshots = sorted(set(self.objects.column("snapshot").to_pylist()))
         for part in (version("vzflow"), classify.digest(), model.digest, *snapshots):
             self._made_from.update(part.encode() + b"\0")
 
@@ -94,7 +99,7 @@ class Judge:
         """Return the tables that classification joins flows against."""
         clusters = sorted({row["cluster"] for row in self.lake.receipts().to_pylist()})
         ranges = [identity_tables.Range(name, block) for name, block in self.model.ranges]
-        return identity_tables.tables(self._objects, clusters, ranges) | self.model.tables()
+        return identity_tables.tables(self.objects, clusters, ranges) | self.model.tables()
 
     def made_from(self, files: Sequence[str]) -> str:
         """Return 32 hex digits that stand for everything a partition's classification depends on."""
@@ -109,41 +114,54 @@ class Judge:
         stale = self._stale()
         if not stale:
             return 0
+        done = 0
         with connect() as duck:
             classify.prepare(duck, self.lookups)
-            for done, partition in enumerate(stale):
+            for partitions in passes(stale, self.lake.sizes("recorded")):
                 if progress is not None:
                     progress(done, len(stale))
-                self._classify(duck, partition)
+                self._classify(duck, partitions)
+                done += len(partitions)
         return len(stale)
 
-    def _stale(self) -> list[tuple[str, str]]:
+    def _stale(self) -> list[Partition]:
         recorded = self.lake.partitions("recorded")
         made = self.lake.made_from("classified")
         for gone in sorted(set(made) - set(recorded)):
             self.lake.remove_partition("classified", gone)
         return [p for p, files in recorded.items() if made.get(p) != self.made_from(files)]
 
-    def _classify(self, duck: Duck, partition: tuple[str, str]) -> None:
+    def _classify(self, duck: Duck, partitions: Sequence[Partition]) -> None:
+        """Classify *partitions* together; one that another process replaces meanwhile is classified again, alone."""
+        waiting = list(partitions)
         for attempt in range(_TRIES):
-            before = self.lake.made_from("classified").get(partition)
-            files = self.lake.partitions("recorded").get(partition, [])
-            wanted = self.made_from(files)
-            if before == wanted:
+            before = self.lake.made_from("classified")
+            recorded = self.lake.partitions("recorded")
+            wanted = {p: self.made_from(recorded.get(p, [])) for p in waiting}
+            waiting = [p for p in waiting if before.get(p) != wanted[p]]
+            if not waiting:
                 return
-            duck.parquet_view(classify.RECORDED, files, RECORDED_SCHEMA)
+            duck.parquet_view(classify.RECORDED, [f for p in waiting for f in recorded.get(p, [])], RECORDED_SCHEMA)
             classify.classify(duck)
-            moved = self._moved(duck, partition)
-            columns = ", ".join(catalogue.stages()[classify.RESULT].returns)
-            rows = duck.run_batches(f"SELECT {columns} FROM classified")  # noqa: S608
-            try:
-                self.lake.replace_partition("classified", partition, rows, wanted, instead_of=before)
-            except Superseded:
-                if attempt == _TRIES - 1:
-                    raise
-            else:
-                self.moved += moved
-                return
+            superseded = [p for p in waiting if not self._replaced(duck, p, wanted[p], before.get(p))]
+            if superseded and attempt == _TRIES - 1:
+                place = "{}/classified/dt={}/hour={}".format(self.lake.root, *superseded[0])
+                raise Superseded("other processes keep replacing it", at=place, do="Run the command again")
+            waiting = superseded
+
+    def _replaced(self, duck: Duck, partition: Partition, made_from: str, before: str | None) -> bool:
+        """Store what is decided of *partition*; return False if it is not what it was *before*."""
+        duck.create_view("decided", f"SELECT * FROM {classify.RESULT} WHERE {_begins_in(partition)}")  # noqa: S608
+        moved = self._moved(duck, partition)
+        rows = duck.run_batches(_DECIDED)
+        try:
+            self.lake.replace_partition("classified", partition, rows, made_from, instead_of=before)
+        except Superseded:
+            return False
+        finally:
+            del rows  # DuckDB answers nothing else as long as somebody may read on
+        self.moved += moved
+        return True
 
     def _moved(self, duck: Duck, partition: tuple[str, str]) -> int:
         """Return how many flows are classified otherwise than the store has them, where it has them as we do."""
@@ -152,6 +170,35 @@ class Judge:
             return 0  # another version made them
         duck.parquet_view("classified_before", files, pa.schema([*CLASSIFIED_SCHEMA, *PARTITION_FIELDS]))
         return int(one_row(duck.run(_MOVED))["flows"])
+
+
+def passes(partitions: Sequence[Partition], sizes: Mapping[Partition, int]) -> Iterator[list[Partition]]:
+    """
+    Put neighbours together as far as memory allows: looking through the lookups takes as long for a few flows.
+
+    Args:
+        partitions: In order.
+        sizes: How many flows each has.
+    """
+    together: list[Partition] = []
+    flows = 0
+    for partition in partitions:
+        size = sizes.get(partition, 0)
+        if together and (flows + size > _PASS or NO_TIME in partition):
+            yield together
+            together, flows = [], 0
+        together.append(partition)
+        flows += size
+    if together:
+        yield together
+
+
+def _begins_in(partition: Partition) -> str:
+    """Return the condition that is true for the flows of a partition; those without a time are classified alone."""
+    if NO_TIME in partition:
+        return "true"
+    hour = f"TIMESTAMPTZ '{partition[0]} {partition[1]}:00:00+00'"
+    return f"first_seen >= {hour} AND first_seen < {hour} + INTERVAL '1' HOUR"
 
 
 def session(judge: Judge, asked: Asked | None = None) -> Duck:

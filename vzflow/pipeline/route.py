@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
@@ -18,6 +16,7 @@ from vzflow.pipeline.answer import check_fail_on, covered, failures, report_fact
 from vzflow.pipeline.ingest import IngestResult, check_arguments, gravest, ingest
 from vzflow.pipeline.judge import Asked, Judge, model_of
 from vzflow.pipeline.one_input import InputResult, Progress
+from vzflow.pipeline.whole_file import write_whole
 from vzflow.readers.envoy.given import given
 from vzflow.store.lake import Lake
 
@@ -158,7 +157,7 @@ def run_route(path: str | Path, renderers: Renderers, progress: Progress | None 
             raise
         return RouteResult(ingested, None, (), notes, problem, code)
     for output in route.output:
-        _replace(Path(output.path), renderers[Path(output.path).suffix](facts))
+        write_whole(Path(output.path), renderers[Path(output.path).suffix](facts))
     failed = tuple(failures(facts, route.fail_on))
     if covered(facts) < route.min_coverage:
         notes += (too_little(facts, route.min_coverage),)
@@ -184,17 +183,3 @@ def _ingested(route: Route, progress: Progress | None) -> Iterator[IngestResult]
 
 def _found(pattern: str) -> Sequence[str]:
     return sorted(name for name in glob(pattern, recursive=True) if not Path(name).is_dir())  # noqa: PTH207 - as typed
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write *path* whole or not at all: whoever reads it meanwhile sees the old report."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            draft.unlink()
-        what = f"cannot be written: {error.strerror or error}"
-        raise UsageProblem(what, at=Place(str(path)), do="Give another path.") from error

@@ -203,7 +203,7 @@ class Log(io.RawIOBase):
         if begin >= self._scan.kept:
             return blake3(self._scan.before(end, end - begin)).hexdigest()
         plain = self._opened.rewind()
-        _forward(plain, begin)
+        forward(plain, begin)
         part = Part(plain, end - begin)
         part.drain()
         return part.content.hexdigest()
@@ -212,7 +212,7 @@ class Log(io.RawIOBase):
 def range_of(opened: Opened, segment: Segment, on_read: Read | None = None) -> Part:
     """Return the bytes of a range of a log, read once more."""
     plain = opened.rewind()
-    _forward(plain, segment.offset_from, on_read)
+    forward(plain, segment.offset_from, on_read)
     return Part(plain, segment.offset_to - segment.offset_from, on_read)
 
 
@@ -229,7 +229,8 @@ def check_range(part: Part, segment: Segment) -> Segment:
     return segment
 
 
-def _forward(plain: Plain, count: int, on_read: Read | None = None) -> None:
+def forward(plain: Plain, count: int, on_read: Read | None = None) -> None:
+    """Read *count* bytes, or to the end, and throw them away."""
     buffer = memoryview(bytearray(PIECE))
     while count and (found := plain.readinto(buffer[:count])):
         count -= found

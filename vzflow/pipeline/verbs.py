@@ -49,18 +49,54 @@ def report(store: str | Path, asked: Asked | None = None, *, model: Sequence[str
     return answer.report_facts(open_judge(store, model), asked or Asked())
 
 
-def explain(store: str | Path, what: str, *, model: Sequence[str | Path] = ()) -> dict[str, Any]:
+def explain(
+    store: str | Path, what: str, *, model: Sequence[str | Path] = (), inputs: Sequence[str] = (),
+    extract: str | None = None, dissect: bool = False,
+) -> dict[str, Any]:  # fmt: skip
     """
-    Return everything behind the verdict of a flow id, or of the first exchange of an edge `A>B:PORT`.
+    Return everything behind the verdict of a flow, or of the first exchange of an edge or a finding.
 
-    `others` holds the ids of the edge's further exchanges.
+    Args:
+        store: Its folder.
+        what: A flow id, an edge `A>B:PORT`, a finding's code, alone or before an edge, or a line of a report.
+        model: As `report`.
+        inputs: Where the inputs are now, if elsewhere than at ingest.
+        extract: Where to write the packets or lines of the flow, or of all exchanges that are meant.
+        dissect: Add scapy's view of the flow's packets.
+
+    Returns:
+        `others` holds the ids of the further exchanges, `exchanges` how many there are; `finding` and `edge` what was
+        asked for.
 
     Raises:
-        UsageProblem: There is no such flow or edge.
+        UsageProblem: Nothing in the store is meant, or it cannot be cut out.
+        UnreadableInput: An input is not there any more, or has changed, and it is needed.
     """
+    from dataclasses import asdict
+
+    from vzflow.pipeline import explaining, extraction
+    from vzflow.pipeline.subject import MOST_FLOWS, flows_of, subject_of
+
     judge = open_judge(store, model)
-    first, *others = answer.flows_of_edge(judge, what) if ">" in what else [what]
-    return answer.explain(judge, first) | {"others": others}
+    subject = subject_of(judge, what)
+    first, *others = subject.exchanges
+    if subject.edge is not None:
+        first = explaining.telling(judge, first)
+    found = explaining.explain(judge, first, inputs)
+    found |= {"others": others, "exchanges": subject.total, "finding": subject.finding, "edge": subject.edge}
+    receipts = judge.lake.receipts().to_pylist()
+    if dissect:
+        # Of an exchange that several sources tell of, the packets are wanted.
+        packets = [one["flow_id"] for one in found["exchange"]["told"] if one["source"] == "pcap"]
+        dissected = first if first in packets or subject.edge is None else next(iter(packets), first)
+        (row,) = explaining.rows_of(judge, [dissected])
+        found["dissected"] = {"flow_id": dissected} | extraction.dissect(receipts, row, inputs)
+    if extract is not None:
+        ids = [first] if subject.edge is None else flows_of(judge, subject.exchanges)
+        rows = explaining.rows_of(judge, ids[:MOST_FLOWS])
+        found["extracted"] = [asdict(one) for one in extraction.extract(receipts, rows, extract, inputs)]
+        found["left_out"] = len(ids) - sum(len(one["flows"]) for one in found["extracted"])
+    return found
 
 
 def sql(store: str | Path, text: str, *, model: Sequence[str | Path] = ()) -> pa.Table:

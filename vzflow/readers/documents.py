@@ -18,7 +18,7 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from typing import BinaryIO, NamedTuple
 
@@ -73,6 +73,23 @@ class Element(NamedTuple):
     text: bytes
     level: Level
     pod: str | None
+
+
+class Cutting(NamedTuple):
+    """
+    One record as it stands in its document.
+
+    Args:
+        number: Counts from 1.
+        offset: Where it begins in the uncompressed input, in bytes.
+        raw: Its bytes.
+        around: What has to stand before and after it so that it is read as what it is.
+    """
+
+    number: int
+    offset: int
+    raw: bytes
+    around: tuple[bytes, bytes]
 
 
 class _Broken(Exception):
@@ -147,6 +164,29 @@ def elements(stream: BinaryIO, tally: Tally) -> Iterator[Element]:
         tally.stop(number + 1, broken.reason, broken.detail, broken.raw)
 
 
+def cut(stream: BinaryIO, numbers: Collection[int]) -> Iterator[Cutting]:
+    """Yield the records of the documents in *stream* that have these *numbers*, as `elements` counts them."""
+    walk, number, labels = _Walk(stream), 0, b""
+    with suppress(_Broken):
+        for path, text in walk.values():
+            if path in _LABELS:
+                labels = text or b""
+            elif path in _STREAMS:
+                labels = b""
+            else:
+                number += 1
+                if number in numbers and text is not None:
+                    around = b"[", b"]"
+                    if path in _PAIRS:
+                        begin = b'"stream":' + labels + b"," if labels else b""
+                        around = b'{"streams":[{' + begin + b'"values":[', b"]}]}"
+                    elif b"\n" not in text:
+                        around = b"", b""
+                    yield Cutting(number, walk.offset - len(text), text, around)
+                if number >= max(numbers):
+                    return
+
+
 def ends_inside(text: bytes) -> bool:
     """Whether *text* is the beginning of a JSON object, and not all of it."""
     try:
@@ -185,6 +225,7 @@ class _Walk:
         #: Bytes from here on are wanted, once they are all there; null: none are.
         self._keep: int | None = None
         self._ended = False
+        self._forgotten = 0
         #: Whether the document that is read, or the last one, is a list of records or an envelope around one.
         self.found = False
 
@@ -222,6 +263,11 @@ class _Walk:
                 raise self._broken("no JSON object")
         if opened:
             raise self._early()
+
+    @property
+    def offset(self) -> int:
+        """How many bytes of the stream were passed so far."""
+        return self._forgotten + self._at
 
     def _open(self, opened: list[tuple[bytes, str]], path: tuple[str, ...], bracket: bytes) -> None:
         if not opened:
@@ -328,8 +374,11 @@ class _Walk:
             self._ended = True
             return False
         if not self._begun:
+            size = len(more)
             more, self._begun = more.removeprefix(b"\xef\xbb\xbf"), True
+            self._forgotten = size - len(more)
         first = self._at if self._keep is None else self._keep
+        self._forgotten += first
         self._data = self._data[first:] + more
         self._text = self._data.decode("latin-1")  # a character for each byte: what the decoder counts are bytes
         self._at -= first

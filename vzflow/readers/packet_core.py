@@ -17,7 +17,7 @@ far as a bystander can tell them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_address
 from typing import Any
 
@@ -28,6 +28,7 @@ try:
 except ImportError:  # users' machines: the stand-in runs the same file
     from vzflow.readers import _nocython as cython
 
+from vzflow.flow.key import FlowKey
 from vzflow.flow.lookups import FOREVER
 from vzflow.flow.terms import RejectReason, Transport, TransportBasis
 from vzflow.readers.packet import GENEVE_PORT, VXLAN_PORTS
@@ -37,6 +38,9 @@ from vzflow.readers.payload.stream import DATAGRAM_LIMIT, LIMIT, Stream
 
 #: (record, time or None, link type, bytes, original length, on a loopback device)
 Slow = Callable[[int, "int | None", int, bytes, int, bool], None]
+#: (place in the keys, record or 0, first record of the row, what is known of who opened, index in BASES, whether
+#: that is known by the row before, record that makes the hop uncertain or 0)
+Traced = Callable[[int, int, int, int, int, bool, int], None]
 #: (record, reason, detail, bytes) -> whether another one of this reason would be kept
 Rejected = Callable[[int, RejectReason, str, bytes], bool]
 
@@ -358,7 +362,7 @@ class Core:
     key0: Word
     key1: Word
     probe: Word
-    unmarked_loopback: cython.bint
+    unmarked_loopback: Int
     out_memory: object
     out_keys: Word[::1]
     out_flows: Int[::1]
@@ -388,6 +392,11 @@ class Core:
     # Copies.
     seen: Word[::1]
     generation: Word
+
+    # What is traced.
+    traced: Int
+    wanted: Word[::1]
+    told: object
 
     def __init__(
         self,
@@ -459,7 +468,7 @@ class Core:
         self.key0 = int.from_bytes(key[:8], "little")
         self.key1 = int.from_bytes(key[8:16], "little")
         self.probe = 0
-        self.unmarked_loopback = False
+        self.unmarked_loopback = 0
         self.out_memory = _zeros(KEY_WORDS * OUT_ROWS, "Q"), _zeros(OUT_WORDS * OUT_ROWS, "q")
         self.out_keys, self.out_flows = self.out_memory
         self.rows = 0
@@ -485,7 +494,52 @@ class Core:
         self.streams_used = 0
         self.seen = _zeros((COPY_SLOTS + 1) * COPY_WORDS, "Q")
         self.generation = 1
+        self.traced = 0
+        self.wanted = _zeros(0, "Q")
+        self.told = None
         self._no_packet()
+
+    def trace(self, keys: Sequence[FlowKey], told: Traced) -> None:
+        """
+        Tell which packets are counted to the flows of *keys*, copies included, whichever way round they are.
+
+        *told* is called with the place of a flow's key and the record for each of its packets; with record 0 when a row
+        of it is complete, whose column `record` is then final. What is known of who opened is a number that changes
+        with it, 0 for nothing.
+        """
+        self.told = told
+        self.wanted = _zeros(KEY_WORDS * len(keys), "Q")
+        for place, key in enumerate(keys):
+            ends = sorted(((_address(key.ip), key.port), (_address(key.peer_ip), key.peer_port)))
+            (one, port), (two, peer_port) = ends
+            protocol = _NUMBERS[key.protocol] if key.protocol in _NUMBERS else int(key.protocol)
+            words = one >> 64, one & ONES, two >> 64, two & ONES
+            for i, word in enumerate(words):
+                self.wanted[place * KEY_WORDS + i] = word
+            number = protocol << 16 | self._via_number(key.via)
+            self.wanted[place * KEY_WORDS + PORTS] = port << 48 | peer_port << 32 | number
+        self.traced = len(keys)
+
+    @cython.cfunc
+    @cython.exceptval(-9, check=False)
+    def _trace(self, slot: Int, record: Int) -> cython.int:
+        f: Int = slot * FLOW_WORDS
+        flags: Int = self.flows[f + FLAGS]
+        opening: Int = 0
+        w: Int
+        i: Int
+        if flags & OPENER_KNOWN:
+            opening = flags & (OPENER_KNOWN | OPENER_SIDE | 3 << BASIS_SHIFT | INHERITED | SYN_SEEN)
+        for i in range(self.traced):
+            w = i * KEY_WORDS
+            if self._is_at(
+                slot, self.wanted[w], self.wanted[w + A_LOW], self.wanted[w + B_HIGH], self.wanted[w + B_LOW],
+                self.wanted[w + PORTS],
+            ):  # fmt: skip
+                self.told(
+                    i, record, self.flows[f + RECORD], opening, flags >> BASIS_SHIFT & 3, flags & INHERITED != 0,
+                    self.unmarked_loopback if flags & UNMARKED else 0,
+                )  # fmt: skip
 
     # ------------------------------------------------------------------------------------------------ the format
 
@@ -1402,6 +1456,8 @@ class Core:
             # Two networks stay apart whatever they carry; a tunnel and what goes in and out of it are one.
             if slot < 0 and (self.via == 0) != (self.keys[copied * KEY_WORDS + PORTS] & 0xFFFF == 0):
                 self._alias(k0, k1, k2, k3, k4, hash_, copied)
+            if self.traced:
+                self._trace(copied, record)
             return 0
         if slot >= 0 and self.flows[slot * FLOW_WORDS + FLAGS] & ALIAS:
             slot = self.flows[slot * FLOW_WORDS + FACTS]
@@ -1437,8 +1493,8 @@ class Core:
             if time > self.flows[f + LAST]:
                 self.flows[f + LAST] = time
         flags = self.flows[f + FLAGS]
-        if own and not self.marked:
-            self.unmarked_loopback = True
+        if own and not self.marked and self.unmarked_loopback == 0:
+            self.unmarked_loopback = record
         if own or self.loopback:
             flags |= LOOPBACK
         else:
@@ -1465,6 +1521,8 @@ class Core:
         if has_tcp and self.opener > 0:
             flags |= SYN_SEEN
         self.flows[f + FLAGS] = flags
+        if self.traced:
+            self._trace(slot, record)
         if has_tcp:
             fresh = (
                 flags & OVER != 0
@@ -1782,6 +1840,9 @@ class Core:
             self.row_bytes += _names(self._facts(self.flows[f + FACTS])) + OWN_FACTS
         opener = self._opener_of(slot)
         flags = self.flows[f + FLAGS] & ~(OPENER_SIDE | 3 << BASIS_SHIFT) | opener | OPENER_KNOWN
+        self.flows[f + FLAGS] = flags
+        if self.traced:
+            self._trace(slot, 0)
         self.flows[f + FLAGS] = flags & ~LIVE
         tunnel = flags & TUNNEL != 0
         if not tunnel and self.keys[k + PORTS] >> 16 & 0xFF == UDP:
@@ -1831,7 +1892,7 @@ class Core:
             # Istio redirects what a pod opens and accepts to these ports inside the pod. Whoever dials them of another
             # pod over the wire goes past its sidecar: that is no hop inside.
             return 2 if ports >> 16 & 0xFF == TCP and (port == 15001 or port == 15006) else 1
-        return 4 if flags & UNMARKED and self.unmarked_loopback else 0
+        return 4 if flags & UNMARKED and self.unmarked_loopback != 0 else 0
 
     @cython.cfunc
     @cython.exceptval(-9, check=False)

@@ -482,3 +482,20 @@ def _packet(
         part=ip.part,
         ident=ip.ident if ip.version == 4 else 0,
     )
+
+
+def view(link_type: int, data: bytes, length: int) -> str:
+    """
+    Return scapy's view of one captured frame, a field a line; where scapy fails, why.
+
+    Args:
+        link_type: LINKTYPE value.
+        data: Captured bytes.
+        length: Bytes the packet had before the capture length cut it.
+    """
+    kind = IPv46 if link_type in _RAW else _class_of(link_type)
+    cut = f"cut: {len(data)} of {length} bytes were captured\n" if len(data) < length else ""
+    try:
+        return cut + str((kind or Raw)(data).show(dump=True))
+    except _SCAPY_RAISES as error:
+        return f"{cut}scapy cannot dissect it: {type(error).__name__}: {error}\n"

@@ -26,6 +26,7 @@ from vzflow.readers.base import Context, Tally
 from vzflow.readers.fragments import Fragments
 from vzflow.readers.packet import VXLAN_PORTS
 from vzflow.readers.packet_core import MAX_INTERFACES, MAX_PACKET
+from vzflow.readers.tracing import Trace
 
 #: Bytes read at a time: what is read is decoded while it is in the processor's cache.
 READ = 1 << 19
@@ -41,7 +42,7 @@ class _Style(NamedTuple):
     record: int
 
 
-_PCAP = {
+PCAP = {
     bytes.fromhex("d4c3b2a1"): _Style("<", 1_000_000, 16),
     bytes.fromhex("a1b2c3d4"): _Style(">", 1_000_000, 16),
     bytes.fromhex("4d3cb2a1"): _Style("<", 1_000_000_000, 16),
@@ -50,9 +51,9 @@ _PCAP = {
     bytes.fromhex("34cdb2a1"): _Style("<", 1_000_000, 24),
     bytes.fromhex("a1b2cd34"): _Style(">", 1_000_000, 24),
 }
-_PCAPNG = bytes.fromhex("0a0d0d0a")
+PCAPNG = bytes.fromhex("0a0d0d0a")
 _SECTION, _INTERFACE = 0x0A0D0D0A, 1
-_ORDERS = {bytes.fromhex("4d3c2b1a"): "<", bytes.fromhex("1a2b3c4d"): ">"}
+ORDERS = {bytes.fromhex("4d3c2b1a"): "<", bytes.fromhex("1a2b3c4d"): ">"}
 #: Interface options: end, name, resolution and offset of times (section 4.2).
 _END, _NAME, _RESOLUTION, _OFFSET = 0, 2, 9, 14
 #: What Linux and the BSDs call their loopback device.
@@ -71,9 +72,9 @@ class _Damage(Exception):
 
 def recognises(head: bytes) -> bool:
     """Whether *head* begins like a pcap of any byte order and resolution, or like a pcapng."""
-    if head[:4] == _PCAPNG:
-        return len(head) < 12 or head[8:12] in _ORDERS
-    return head[:4] in _PCAP
+    if head[:4] == PCAPNG:
+        return len(head) < 12 or head[8:12] in ORDERS
+    return head[:4] in PCAP
 
 
 def read(stream: BinaryIO, context: Context, tally: Tally, **options: Any) -> Iterator[pa.RecordBatch]:  # noqa: ANN401
@@ -102,6 +103,7 @@ class Capture:
     Args:
         core: The module to decode with: `packet_core`, or its interpreted twin.
         all_slow: Decode everything with scapy.
+        trace: Notes which packets some flows are made of; once it has them all, the rest is not read.
         limits: `max_flows` and `payload_pool` of the core.
     """
 
@@ -113,6 +115,7 @@ class Capture:
         *,
         core: Any = packet_core,  # noqa: ANN401 - a module
         all_slow: bool = False,
+        trace: Trace | None = None,
         **limits: int,
     ) -> None:
         self._input = _Buffer(stream)
@@ -128,6 +131,9 @@ class Capture:
             all_slow=all_slow,
             **limits,
         )
+        self._trace = trace
+        if trace is not None:
+            self._core.trace(trace.keys, trace.tell)
         self._counted = (0, 0, 0, 0)
         self._fragments = Fragments()
         self._ready: list[pa.RecordBatch] = []
@@ -151,6 +157,8 @@ class Capture:
             for _ in where:
                 self._note()
                 yield from self._take()
+                if self._trace is not None and self._trace.complete:
+                    return
         except _Damage as damage:
             self._note()
             self._tally.stop(self._tally.read + 1, damage.reason, damage.detail, damage.raw)
@@ -165,7 +173,7 @@ class Capture:
     def _opened(self) -> Iterator[None]:
         """Read the file header, the same size in both formats, and return what reads the rest."""
         head = self._input.exactly(24, "file header")
-        style = _PCAP.get(head[:4])
+        style = PCAP.get(head[:4])
         if style is not None:
             major, link = struct.unpack_from(style.order + "H14xI", head, 4)
             if major != 2:
@@ -173,7 +181,7 @@ class Capture:
             # The upper half says whether frames end in a checksum, which IP's own length leaves out.
             self._core.set_pcap(style.order == ">", style.units, style.record, link & 0xFFFF)
             return self._records(style)
-        if head[:4] == _PCAPNG:
+        if head[:4] == PCAPNG:
             self._section(head)
             return self._blocks()
         raise _Damage(RejectReason.BAD_RECORD, f"it begins with {head[:4]!r}")
@@ -233,7 +241,7 @@ class Capture:
 
     def _section(self, head: bytes) -> None:
         """Read the rest of a section header block (section 4.1) whose first 24 bytes are *head*."""
-        order = _ORDERS.get(head[8:12])
+        order = ORDERS.get(head[8:12])
         if order is None:
             raise _Damage(RejectReason.BAD_RECORD, f"a section with the byte order {head[8:12].hex()}", head)
         size, _, major = struct.unpack_from(order + "IIH", head, 4)

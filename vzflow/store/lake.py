@@ -242,6 +242,14 @@ class Lake(DeltaFolder):
                 found.setdefault(partition, []).append(path)
         return dict(sorted(found.items()))
 
+    def sizes(self, table: str) -> dict[Partition, int]:
+        """Return how many rows each partition of *table* has, as the log says."""
+        found: dict[Partition, int] = {}
+        for entry in self._actions(self._find(table)):
+            if (partition := partition_in(entry)) is not None:
+                found[partition] = found.get(partition, 0) + (entry["num_records"] or 0)
+        return found
+
     def made_from(self, table: str) -> dict[Partition, str | None]:
         """
         Return what each partition of *table* was made from; None where its rows do not agree.
