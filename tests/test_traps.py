@@ -253,6 +253,22 @@ def test_5_22_a_node_on_its_way_out_may_be_any_pod_it_masquerades():
     assert (row["verdict"], row["reason"]) == ("unknown", "initiator_ambiguous")
 
 
+def test_5_22_a_node_hides_only_the_pods_it_ran_when_the_flow_began():
+    """Pods of before and after are no candidates, whatever else is classified in the same run."""
+    others = [
+        pod("gone", "10.244.2.61", "04:00", finished="10:00", node="n2"),
+        pod("later", "10.244.2.62", "12:30", node="n2"),
+    ]
+    window = {"source": "calico", "reporter": "initiator", "last_seen": at("12:40"), "connection_state": None}
+    flows = [flow(N2, OUTSIDE, 443, clock) for clock in ("09:00", "12:00", "12:45")]
+    rows = judged(*flows, flow(N2, OUTSIDE, 443, "12:10", **window), with_objects=others)
+    found = [{n for n in ("gone", "later") if f"shop/{n}" in row["initiator_candidates"]} for row in rows]
+    assert found == [{"gone"}, set(), {"later"}, {"later"}]
+    assert [row["initiator_candidates"] for row in judged(flows[1], with_objects=others)] == [
+        rows[1]["initiator_candidates"]
+    ]
+
+
 def test_5_22_a_node_hides_no_pod_of_a_pool_that_is_not_masqueraded():
     """Calico's pool says whether its pods leave with their node's address."""
     pool = {"apiVersion": "crd.projectcalico.org/v1", "kind": "IPPool", "spec": {"cidr": "10.244.0.0/16"},

@@ -1,10 +1,10 @@
 -- says: Both ends of each flow as one set of candidates each, and what the record alone proves.
--- reads: recorded, located, called, window_holder, set_overlap, set_account, set_fact, trust_domain
+-- reads: recorded, located, called, window_holder, hidden, set_overlap, set_account, set_fact, trust_domain
 -- returns: segment, record, first_seen, turned, firm, off_wire, tunnel, contradicted, initiator_set, initiator_name_set, initiator_address_set, initiator_identity_basis, responder_set, responder_name_set, responder_address_set, responder_identity_basis, protocol, target_port, responder_service, seen, seen_basis, trusted, has_payload, mesh_mtls, evidence_origin, outcome, combination
 -- one row per: segment, record
 -- A name wins over an address that nobody else held then; where the two name different holders both are candidates.
 -- Of a node's holders the one who declares the port wins over the node's name. Sets: `either:NAME+ADDRESS+LATER`, and
--- `behind:SET` where a node's address may also stand for the pods it masquerades.
+-- `behind:SET@CHANGED` where a node's address may also stand for the pods it masqueraded then.
 WITH overlap AS (
   SELECT o.name_set, o.address_set
   FROM (SELECT DISTINCT set_id FROM called) n JOIN set_overlap o ON o.name_set = n.set_id
@@ -122,7 +122,7 @@ WITH overlap AS (
   SELECT j.*, j.responder_all AS responder_set,
     CASE WHEN (coalesce(ni.has_node, false) OR coalesce(ai.has_node, false))
            AND NOT coalesce(nr.has_pod_address, false) AND NOT coalesce(ar.has_pod_address, false)
-           THEN 'behind:' || j.initiator_all ELSE j.initiator_all END AS initiator_set,
+           THEN 'behind:' || j.initiator_all || '@' || h.changed ELSE j.initiator_all END AS initiator_set,
     -- Pods that nothing tells apart are one combination; of whom a rule may ask for the node, it counts.
     coalesce(ni.class, ai.class) AS initiator_class, coalesce(nr.class, ar.class) AS responder_class,
     coalesce(nr.class_on_node, ar.class_on_node) AS responder_class_on_node,
@@ -130,6 +130,7 @@ WITH overlap AS (
     -- A proxy that says so knows: its tunnels end at pods.
     j.outer_tunnel AND (j.source <> 'pcap' OR NOT (coalesce(nr.has_pod_address, false) OR coalesce(ar.has_pod_address, false))) AS tunnel
   FROM joined j
+  LEFT JOIN hidden h ON h.segment = j.segment AND h.record = j.record
   LEFT JOIN set_fact ni ON ni.set_id = j.initiator_name_set
   LEFT JOIN set_fact ai ON ai.set_id = j.initiator_address_set
   LEFT JOIN set_fact nr ON nr.set_id = j.responder_name_set

@@ -1,5 +1,5 @@
 -- says: Who is in every set of candidates a flow's end may stand for.
--- reads: set_member, candidate, party, identified, window_holder
+-- reads: set_member, candidate, masqueraded_life, identified, window_holder, hidden
 -- returns: set_id, party_id
 -- one row per: set_id, party_id
 WITH side AS (
@@ -31,14 +31,19 @@ WITH side AS (
   SELECT set_id, party_id FROM known
   UNION
   SELECT p.set_id, k.party_id FROM part p JOIN known k ON k.set_id = p.part
+), behind AS (
+  -- The flows of one such set hide the same pods: the first moments stand for all.
+  SELECT i.initiator_set AS set_id, min(h.since) AS since, min(h.until) AS until
+  FROM identified i JOIN hidden h ON h.segment = i.segment AND h.record = i.record
+  WHERE i.initiator_set LIKE 'behind:%'
+  GROUP BY i.initiator_set
 ), masquerading AS (
-  SELECT t.set_id, n.cluster, n.node
-  FROM told t JOIN candidate n ON n.party_id = t.party_id
-  WHERE t.set_id LIKE 'behind:%' AND n.kind = 'node'
+  SELECT b.set_id, b.since, b.until, n.cluster, n.node
+  FROM behind b JOIN told t ON t.set_id = b.set_id JOIN candidate n ON n.party_id = t.party_id
+  WHERE n.kind = 'node'
 )
 SELECT set_id, party_id FROM told
 UNION
-SELECT m.set_id, p.party_id
+SELECT m.set_id, l.party_id
 FROM masquerading m
-JOIN party p ON p.cluster = m.cluster AND p.node = m.node AND p.kind = 'pod' AND NOT coalesce(p.host_network, false)
-  AND coalesce(p.masqueraded, true)
+JOIN masqueraded_life l ON l.cluster = m.cluster AND l.node = m.node AND l.valid_from <= m.until AND l.valid_to > m.since
