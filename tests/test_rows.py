@@ -65,18 +65,30 @@ ROWS = [
     Row("R06", "prometheus", "proxy", 15090, "any"),
     Row("R07", "prometheus", "cert-manager", 9402, "any"),
     Row("R09", "nginx", "es-ingest", 8775, "mtls"),
+    Row("R09", "nginx", "es-master", 8775, "mtls"),
     Row("R10", "fluentd", "es-ingest", 8775, "mtls"),
+    Row("R10", "fluentd", "es-master", 8775, "mtls"),
     Row("R11", "kibana", "es-ingest", 9200, "mtls"),
+    Row("R11", "kibana", "es-data", 9200, "mtls"),
+    Row("R11", "kibana", "es-master", 9200, "mtls"),
     Row("R11", "es-ingest", "es-data", 9200, "mtls"),
     Row("R12", "es-data", "es-master", 9300, "any"),
     Row("R12", "es-master", "es-data", 9300, "any"),
+    Row("R12", "es-ingest", "es-master", 9300, "any"),
+    Row("R12", "es-ingest", "es-data", 9300, "any"),
+    Row("R12", "es-master", "es-ingest", 9300, "any"),
+    Row("R12", "es-data", "es-ingest", 9300, "any"),
     Row("R13", "prometheus", "es-data", 15090, "any"),
+    Row("R13", "prometheus", "es-ingest", 15090, "any"),
+    Row("R13", "prometheus", "es-master", 15090, "any"),
     Row("R14", "console", "istiod", 15012, "tls"),
     Row("R14", "ingress-gateway", "istiod", 15012, "tls"),
+    Row("R14", "egress-gateway", "istiod", 15012, "tls"),
     Row("R14", "application", "istiod", 15012, "tls"),
     Row("R15", "prometheus", "istiod", 15014, "any"),
     Row("R16", "api-server", "istiod", 15017, "tls"),
     Row("R17", "outside", "ingress-gateway", 8443, "tls"),
+    Row("R17", "node-exporter", "ingress-gateway", 8443, "tls"),  # a node's address
     Row("R18", "prometheus", "ingress-gateway", 15090, "any"),
     Row("R19", "application", "egress-gateway", 8443, "mtls"),
     Row("R20", "prometheus", "egress-gateway", 15090, "any"),
@@ -167,7 +179,7 @@ def elsewhere(row: Row) -> str:
 
 
 def named(row: Row) -> str:
-    return f"{row.id}-{row.initiator}"
+    return f"{row.id}-{row.initiator}-{row.responder}"
 
 
 every_row = pytest.mark.parametrize("row", ROWS, ids=named)
