@@ -1,6 +1,6 @@
 -- says: Both ends of each flow as one set of candidates each, and what the record alone proves.
--- reads: recorded, located, called, window_holder, hidden, set_overlap, set_account, set_fact, trust_domain
--- returns: segment, record, first_seen, turned, firm, off_wire, tunnel, contradicted, initiator_set, initiator_name_set, initiator_address_set, initiator_identity_basis, responder_set, responder_name_set, responder_address_set, responder_identity_basis, protocol, target_port, responder_service, seen, seen_basis, trusted, has_payload, mesh_mtls, evidence_origin, outcome, combination
+-- reads: recorded, located, called, window_holder, population, set_overlap, set_account, set_fact, trust_domain
+-- returns: segment, record, first_seen, until, turned, firm, off_wire, tunnel, contradicted, initiator_set, initiator_name_set, initiator_address_set, initiator_identity_basis, responder_set, responder_name_set, responder_address_set, responder_identity_basis, protocol, target_port, responder_service, seen, seen_basis, trusted, has_payload, mesh_mtls, evidence_origin, outcome, combination
 -- one row per: segment, record
 -- A name wins over an address that nobody else held then; where the two name different holders both are candidates.
 -- Of a node's holders the one who declares the port wins over the node's name. Sets: `either:NAME+ADDRESS+LATER`, and
@@ -20,6 +20,8 @@ WITH overlap AS (
   FROM window_holder GROUP BY segment, record
 ), chosen AS (
   SELECT l.segment, l.record, l.first_seen, l.turned, l.firm, l.target_port, l.responder_service,
+    -- Only Calico records are windows of time.
+    CASE WHEN l.source = 'calico' AND l.last_seen > l.first_seen THEN l.last_seen ELSE l.first_seen END AS until,
     CASE WHEN l.initiator_name_set = 'unknown' AND w.initiator_window IS NOT NULL THEN NULL
          ELSE l.initiator_name_set END AS initiator_name_set,
     CASE WHEN l.initiator_name_set IS NULL OR (oi.name_set IS NULL AND l.initiator_address_basis = 'address')
@@ -118,11 +120,10 @@ WITH overlap AS (
       ELSE 'unknown'
     END AS outcome
   FROM chosen c
-), decided AS (
+), told AS (
   SELECT j.*, j.responder_all AS responder_set,
-    CASE WHEN (coalesce(ni.has_node, false) OR coalesce(ai.has_node, false))
-           AND NOT coalesce(nr.has_pod_address, false) AND NOT coalesce(ar.has_pod_address, false)
-           THEN 'behind:' || j.initiator_all || '@' || h.changed ELSE j.initiator_all END AS initiator_set,
+    (coalesce(ni.has_node, false) OR coalesce(ai.has_node, false))
+      AND NOT coalesce(nr.has_pod_address, false) AND NOT coalesce(ar.has_pod_address, false) AS hides,
     -- Pods that nothing tells apart are one combination; of whom a rule may ask for the node, it counts.
     coalesce(ni.class, ai.class) AS initiator_class, coalesce(nr.class, ar.class) AS responder_class,
     coalesce(nr.class_on_node, ar.class_on_node) AS responder_class_on_node,
@@ -130,11 +131,30 @@ WITH overlap AS (
     -- A proxy that says so knows: its tunnels end at pods.
     j.outer_tunnel AND (j.source <> 'pcap' OR NOT (coalesce(nr.has_pod_address, false) OR coalesce(ar.has_pod_address, false))) AS tunnel
   FROM joined j
-  LEFT JOIN hidden h ON h.segment = j.segment AND h.record = j.record
   LEFT JOIN set_fact ni ON ni.set_id = j.initiator_name_set
   LEFT JOIN set_fact ai ON ai.set_id = j.initiator_address_set
   LEFT JOIN set_fact nr ON nr.set_id = j.responder_name_set
   LEFT JOIN set_fact ar ON ar.set_id = j.responder_address_set
+), decided AS (
+  -- Flows share such a set only where no pod that the node may hide came or went between them; where later holders are
+  -- in it too, each flow has its own.
+  SELECT t.*,
+    CASE WHEN NOT t.hides THEN t.initiator_all
+         WHEN t.initiator_window IS NOT NULL
+           THEN 'behind:' || t.initiator_all || '@' || t.segment || '-' || CAST(t.record AS VARCHAR)
+         ELSE 'behind:' || t.initiator_all || '@'
+           || coalesce(CAST(nb.valid_from AS VARCHAR), '') || coalesce(CAST(ab.valid_from AS VARCHAR), '') || '-'
+           || coalesce(CAST(ne.valid_from AS VARCHAR), '') || coalesce(CAST(ae.valid_from AS VARCHAR), '')
+    END AS initiator_set
+  FROM told t
+  LEFT JOIN population nb ON nb.set_id = CASE WHEN t.hides THEN t.initiator_name_set END
+    AND t.first_seen >= nb.valid_from AND t.first_seen < nb.valid_to
+  LEFT JOIN population ab ON ab.set_id = CASE WHEN t.hides THEN t.initiator_address_set END
+    AND t.first_seen >= ab.valid_from AND t.first_seen < ab.valid_to
+  LEFT JOIN population ne ON ne.set_id = CASE WHEN t.hides THEN t.initiator_name_set END
+    AND t.until >= ne.valid_from AND t.until < ne.valid_to
+  LEFT JOIN population ae ON ae.set_id = CASE WHEN t.hides THEN t.initiator_address_set END
+    AND t.until >= ae.valid_from AND t.until < ae.valid_to
 ), classed AS (
   SELECT d.*,
     CASE WHEN d.off_wire IS NOT NULL OR d.tunnel OR d.contradicted OR NOT d.firm OR d.responder_set = 'unknown'
@@ -146,7 +166,7 @@ WITH overlap AS (
          ELSE d.responder_class END AS answers
   FROM decided d
 )
-SELECT d.segment, d.record, d.first_seen, d.turned, d.firm, d.off_wire, d.tunnel, d.contradicted,
+SELECT d.segment, d.record, d.first_seen, d.until, d.turned, d.firm, d.off_wire, d.tunnel, d.contradicted,
   d.initiator_set, d.initiator_name_set, d.initiator_address_set, d.initiator_identity_basis,
   d.responder_set, d.responder_name_set, d.responder_address_set, d.responder_identity_basis,
   d.protocol, d.target_port, d.responder_service, d.seen, d.seen_basis, d.trusted, d.has_payload, d.mesh_mtls,

@@ -1,5 +1,5 @@
 -- says: Who is in every set of candidates a flow's end may stand for.
--- reads: set_member, candidate, masqueraded_life, identified, window_holder, hidden
+-- reads: set_member, candidate, masqueraded_life, identified, window_holder
 -- returns: set_id, party_id
 -- one row per: set_id, party_id
 WITH side AS (
@@ -33,10 +33,8 @@ WITH side AS (
   SELECT p.set_id, k.party_id FROM part p JOIN known k ON k.set_id = p.part
 ), behind AS (
   -- The flows of one such set hide the same pods: the first moments stand for all.
-  SELECT i.initiator_set AS set_id, min(h.since) AS since, min(h.until) AS until
-  FROM identified i JOIN hidden h ON h.segment = i.segment AND h.record = i.record
-  WHERE i.initiator_set LIKE 'behind:%'
-  GROUP BY i.initiator_set
+  SELECT initiator_set AS set_id, min(first_seen) AS since, min(until) AS until
+  FROM identified WHERE initiator_set LIKE 'behind:%' GROUP BY initiator_set
 ), masquerading AS (
   SELECT b.set_id, b.since, b.until, n.cluster, n.node
   FROM behind b JOIN told t ON t.set_id = b.set_id JOIN candidate n ON n.party_id = t.party_id
