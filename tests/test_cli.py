@@ -25,6 +25,7 @@ from pipeline.pipeline_support import SAMPLES, calico_line, capture, data_files,
 from typer.main import get_command
 
 from vzflow import __main__ as program
+import vzflow
 from vzflow import cli
 from vzflow.cli import main, progress
 from vzflow.flow.errors import VzflowError
@@ -1089,3 +1090,13 @@ def test_plan_needs_no_store_and_says_more_with_one(work, tmp_path):
     told = json.loads(vzflow("plan", "--store", "S", "-o", "json", cwd=work).stdout)
     assert {row["rule_id"]: row["coverage"] for row in told["rows"]}["R03"] == "seen"
     assert vzflow("plan", "--store", "nowhere", cwd=tmp_path).returncode == 3
+
+
+def test_each_command_that_reads_or_answers_is_a_verb_of_the_library():
+    """Loaded when it is first used; what only the command line needs is not there."""
+    commands = set(get_command(cli.app).commands) - {"demo", "run", "model", "store"}
+    assert set(vzflow.__all__) == commands | {"compact"}
+    assert all(callable(getattr(vzflow, name)) for name in vzflow.__all__)
+    assert {type(vzflow.check).__name__, vzflow.watch.__name__} == {"function", "record"}
+    with pytest.raises(AttributeError, match="no attribute 'demo'"):
+        vzflow.demo  # noqa: B018
