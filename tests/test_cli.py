@@ -24,8 +24,8 @@ from identity.api_server import ISTIO_V1, api_server, kubeconfig
 from pipeline.pipeline_support import SAMPLES, calico_line, capture, data_files, envoy_log, put
 from typer.main import get_command
 
+import vzflow as library
 from vzflow import __main__ as program
-import vzflow
 from vzflow import cli
 from vzflow.cli import main, progress
 from vzflow.flow.errors import VzflowError
@@ -1095,8 +1095,8 @@ def test_plan_needs_no_store_and_says_more_with_one(work, tmp_path):
 def test_each_command_that_reads_or_answers_is_a_verb_of_the_library():
     """Loaded when it is first used; what only the command line needs is not there."""
     commands = set(get_command(cli.app).commands) - {"demo", "run", "model", "store"}
-    assert set(vzflow.__all__) == commands | {"compact"}
-    assert all(callable(getattr(vzflow, name)) for name in vzflow.__all__)
-    assert {type(vzflow.check).__name__, vzflow.watch.__name__} == {"function", "record"}
+    assert set(library.__all__) == commands | {"compact"}
+    assert all(callable(getattr(vzflow, name)) for name in library.__all__)
+    assert {type(library.check).__name__, library.watch.__name__} == {"function", "record"}
     with pytest.raises(AttributeError, match="no attribute 'demo'"):
-        vzflow.demo  # noqa: B018
+        library.demo  # noqa: B018
