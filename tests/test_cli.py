@@ -1096,7 +1096,7 @@ def test_each_command_that_reads_or_answers_is_a_verb_of_the_library():
     """Loaded when it is first used; what only the command line needs is not there."""
     commands = set(get_command(cli.app).commands) - {"demo", "run", "model", "store"}
     assert set(library.__all__) == commands | {"compact"}
-    assert all(callable(getattr(vzflow, name)) for name in library.__all__)
+    assert all(callable(getattr(library, name)) for name in library.__all__)
     assert {type(library.check).__name__, library.watch.__name__} == {"function", "record"}
     with pytest.raises(AttributeError, match="no attribute 'demo'"):
         library.demo  # noqa: B018
