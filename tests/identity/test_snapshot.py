@@ -108,6 +108,16 @@ def test_environment_and_commands_are_kept_neither_in_rows_nor_in_a_saved_snapsh
     assert '"env":"prod"' in saved.column("object")[1].as_py()
 
 
+def test_which_ports_are_redirected_is_saved_and_no_other_argument(tmp_path):
+    """Mesh-wide exclusions stand in no annotation."""
+    words = ["istio-iptables", "-p", "15001", "-b", "*", "-d", "15090,9300", "-u", "hunter2"]
+    item = pod("web", "10.0.0.1", "12:00", spec={"initContainers": [{"name": "istio-init", "args": words}]})
+    save([item], tmp_path / "s.json", us("12:00"), KINDS)
+    assert "hunter2" not in (tmp_path / "s.json").read_text()
+    (saved,) = json.loads((tmp_path / "s.json").read_text())["items"]
+    assert saved["spec"]["initContainers"][0]["args"] == ["istio-iptables", "-b", "*", "-d", "15090,9300"]
+
+
 def test_a_service_selector_named_like_a_withheld_field_survives_saving(tmp_path):
     """`env` is a common label; only containers are cut."""
     save([service("web", [], selector={"env": "prod", "command": "x"})], tmp_path / "s.json", us("12:00"), KINDS)

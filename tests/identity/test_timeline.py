@@ -24,6 +24,7 @@ from identity.identity_support import (
 
 from vzflow.flow.lookups import FOREVER
 from vzflow.identity.intervals import Span, disjoint
+from vzflow.identity.kept import kept
 from vzflow.identity.snapshot import load
 from vzflow.identity.timeline import timeline
 
@@ -717,6 +718,35 @@ INBOUND = "traffic.sidecar.istio.io/%sInboundPorts"
 def test_annotations_decide_which_inbound_ports_are_captured(annotations, ranges):
     """NGINX includes none, Elasticsearch excludes 9300; exclusions count only where all are included."""
     assert captured("app", "istio-proxy", annotations=annotations) == (True, ranges)
+
+
+@pytest.mark.parametrize(
+    ("words", "annotations", "ranges"),
+    [
+        (["-p", "15001", "-b", "*", "-d", "15090,15021,15020,9300"], {}, [(1, 9299), (9301, 15019), *ALL[1:]]),
+        (["-b", "", "-d", "15090"], {}, []),
+        (["-b", "80", "-d", "80"], {}, [(80, 80)]),
+        (["-b", "*", "-d", "15090"], {INBOUND % "exclude": "9300"}, ALL),
+        (["-u", "1337"], {INBOUND % "exclude": "1"}, [(2, 15019), *ALL[1:]]),
+    ],
+)
+@pytest.mark.parametrize("name", ["istio-init", "istio-validation"])
+def test_what_the_redirection_was_told_counts_before_annotations(words, annotations, ranges, name):
+    """Mesh-wide exclusions are only there; annotations of a running pod change nothing."""
+    init = [{"name": name, "args": ["istio-iptables", *words]}]
+    assert captured("app", "istio-proxy", init=init, annotations=annotations) == (True, ranges)
+
+
+def test_only_istios_own_redirection_is_listened_to():
+    """Anybody may call a program so; its other arguments are not even kept."""
+    other = [{"name": "setup", "args": ["istio-iptables", "-b", ""]}, {"name": "istio-init", "args": ["sh", "-c", "x"]}]
+    assert captured("app", "istio-proxy", init=other) == (True, ALL)
+    init = [{"name": "istio-init", "args": ["istio-iptables", "-u", "7", "-b", "*"]}]
+    secret = {"spec": {"containers": [{"name": "app", "args": ["--password", "x"]}], "initContainers": init}}
+    assert kept("Pod", secret)["spec"] == {
+        "containers": [{"name": "app"}],
+        "initContainers": [{"name": "istio-init", "args": ["istio-iptables", "-b", "*"]}],
+    }
 
 
 def test_a_sidecar_on_the_hosts_network_captures_nothing():

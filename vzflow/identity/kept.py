@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from ipaddress import ip_network
+from itertools import pairwise
 from typing import Any
 
 from vzflow.flow.key import canonical_address
@@ -17,6 +18,9 @@ INTERCEPTION = "sidecar.istio.io/interceptionMode"
 REDIRECTION = "ambient.istio.io/redirection"
 BYPASS_INBOUND = "ambient.istio.io/bypass-inbound-capture"
 POD_ANNOTATIONS = (INCLUDE_INBOUND, EXCLUDE_INBOUND, INTERCEPTION, REDIRECTION, BYPASS_INBOUND)
+#: The program that redirects a sidecar's traffic, in an init container, and those of its options that say which inbound
+#: ports it captures and which it leaves alone (Istio's injection template): mesh-wide settings stand nowhere else.
+REDIRECTOR, INCLUDED_PORTS, EXCLUDED_PORTS = "istio-iptables", "-b", "-d"
 #: Calico's node annotations that hold an address, some with a /mask (projectcalico/libcalico-go, k8s node backend).
 CALICO_ADDRESSES = tuple(
     f"projectcalico.org/{name}"
@@ -120,6 +124,14 @@ def _cidr(value: object) -> str:
         raise WrongShape(f"holds {written!r}, which is not an address range") from error
 
 
+def redirection(value: object) -> list[str] | None:
+    """Of the arguments of Istio's redirection return what they say of inbound ports; of any other program's nothing."""
+    if not isinstance(value, list) or value[:1] != [REDIRECTOR] or not all(isinstance(word, str) for word in value):
+        return None
+    pairs = [pair for pair in pairwise(value) if pair[0] in (INCLUDED_PORTS, EXCLUDED_PORTS)]
+    return [REDIRECTOR, *(plain_text(word) for pair in pairs for word in pair)]
+
+
 _EVERY = "*"
 _LABELS = {_EVERY: plain_text}
 _OWNERS = [{"apiVersion": plain_text, "kind": plain_text, "name": plain_text, "uid": plain_text, "controller": _flag}]
@@ -134,6 +146,7 @@ _CONTAINER = {
     "readinessProbe": _PROBE,
     "livenessProbe": _PROBE,
     "startupProbe": _PROBE,
+    "args": redirection,
 }
 _RAN = {"running": {"startedAt": _time}, "terminated": {"startedAt": _time, "finishedAt": _time}}
 _STATUS = {"name": plain_text, "state": _RAN, "lastState": _RAN}
@@ -141,8 +154,8 @@ _STATUS = {"name": plain_text, "state": _RAN, "lastState": _RAN}
 #: What is kept of whatever may stand between a pod and the owner users know.
 _OWNED = {"metadata": {**_META, "ownerReferences": _OWNERS}}
 
-#: The fields that are kept of each kind, and nothing else: no environment, no commands, no volumes. Of any other kind
-#: only its owners are kept, if it has some. `*` stands for every key of a map.
+#: The fields that are kept of each kind, and nothing else: no environment, no volumes, of commands only Istio's
+#: redirection. Of any other kind only its owners are kept, if it has some. `*` stands for every key of a map.
 KEPT: dict[str, dict[str, Any]] = {
     "Pod": {
         "metadata": {

@@ -10,7 +10,16 @@ from typing import Any
 
 from blake3 import blake3
 
-from vzflow.identity.kept import BYPASS_INBOUND, EXCLUDE_INBOUND, INCLUDE_INBOUND, INTERCEPTION, qualified
+from vzflow.identity.kept import (
+    BYPASS_INBOUND,
+    EXCLUDE_INBOUND,
+    EXCLUDED_PORTS,
+    INCLUDE_INBOUND,
+    INCLUDED_PORTS,
+    INTERCEPTION,
+    REDIRECTOR,
+    qualified,
+)
 from vzflow.identity.lives import State
 
 PROXY = "istio-proxy"
@@ -197,10 +206,21 @@ def captured(pod: Mapping[str, Any]) -> tuple[Captured, ...]:
     outside = pod.get("spec", {}).get("hostNetwork") or annotations.get(INTERCEPTION) == "NONE"
     if outside or not in_mesh(pod) or _is_gateway(pod):
         return ()
-    included = annotations.get(INCLUDE_INBOUND, "*").strip()
+    done = _redirection(pod)
+    included = done.get(INCLUDED_PORTS, annotations.get(INCLUDE_INBOUND, "*")).strip()
     if included != "*":
         return tuple((port, port, SIDECAR) for port in sorted(_port_list(included) - NEVER_CAPTURED))
-    return _all_but(_port_list(annotations.get(EXCLUDE_INBOUND, "")) | NEVER_CAPTURED, SIDECAR)
+    excluded = done.get(EXCLUDED_PORTS, annotations.get(EXCLUDE_INBOUND, ""))
+    return _all_but(_port_list(excluded) | NEVER_CAPTURED, SIDECAR)
+
+
+def _redirection(pod: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the pod's redirection was told when it was injected: the annotations may have changed since."""
+    for container in pod.get("spec", {}).get("initContainers", ()):
+        words = container.get("args") or ()
+        if container.get("name") in REDIRECTS and words[:1] == [REDIRECTOR]:
+            return dict(zip(words[1::2], words[2::2], strict=True))
+    return {}
 
 
 def _taken_by_ztunnel(pod: Mapping[str, Any]) -> tuple[Captured, ...]:

@@ -24,7 +24,16 @@ from blake3 import blake3
 from vzflow.flow.errors import Place, UnreadableInput, UsageProblem
 from vzflow.flow.schema import TEXT, TIME
 from vzflow.identity.events import Event, events_in, is_event
-from vzflow.identity.kept import KEPT, WrongShape, kept, microseconds, plain_text, qualified, timestamp
+from vzflow.identity.kept import (
+    KEPT,
+    WrongShape,
+    kept,
+    microseconds,
+    plain_text,
+    qualified,
+    redirection,
+    timestamp,
+)  # fmt: skip
 
 #: One row per object as seen in one snapshot, and one row of kind `Snapshot` that says which kinds were listed
 #: (`{"listed": {"Pod": ["*"], "Service": ["default"]}}`: namespaces, `*` for all) and, where that is known, which could
@@ -389,7 +398,7 @@ def _checked(item: dict[str, Any], at: str) -> dict[str, Any]:
     return item if its == kind else item | {"kind": its}  # another API's kind of the same name
 
 
-#: What `save` leaves out of containers: where passwords are written down.
+#: What `save` leaves out of containers: where passwords are written down. Of `args` Istio's redirection is kept.
 _WITHHELD = frozenset({"env", "envFrom", "command", "args", "lifecycle", "exec", "httpHeaders"})
 _CONTAINERS = ("containers", "initContainers", "ephemeralContainers")
 
@@ -508,7 +517,9 @@ def _without_values(spec: dict[str, Any]) -> dict[str, Any]:
 
 def _without(value: Any) -> Any:  # noqa: ANN401  (JSON has no narrower type)
     if isinstance(value, dict):
-        return {k: _without(v) for k, v in value.items() if k not in _WITHHELD}
+        redirected = redirection(value.get("args"))
+        rest = {k: _without(v) for k, v in value.items() if k not in _WITHHELD}
+        return rest if redirected is None else rest | {"args": redirected}
     if isinstance(value, list):
         return [_without(v) for v in value]
     return value
