@@ -98,12 +98,14 @@ ROWS = [
     Row("R24", "keycloak", "mysql", 3306, "mtls"),
     Row("R25", "prometheus", "node-exporter", 9100, "any"),
     Row("R26", "nginx", "rancher", 80, "any"),
-    Row("R27", "api-server", "rancher", 9443, "tls"),
     Row("R28", "nginx", "prometheus", 8775, "mtls"),
     Row("R29", "grafana", "prometheus", 9090, "mtls"),
 ]
-#: A webhook that the document lets Prometheus call: judged as an error of the document (facts, section 3).
-IN_ERROR = Row("R08", "prometheus", "coherence-operator", 9443, "tls")
+#: Errors of the document (facts, section 3): a webhook that Prometheus would call, and one at a pod that serves none.
+IN_ERROR = [
+    Row("R08", "prometheus", "coherence-operator", 9443, "tls"),
+    Row("R27", "api-server", "rancher", 9443, "tls"),
+]
 SEEN = {
     "mtls": {"transport_seen": "mtls", "transport_seen_basis": "client_certificate"},
     "tls": {"transport_seen": "tls", "transport_seen_basis": "tls_handshake"},
@@ -161,7 +163,7 @@ def near_misses(row: Row) -> dict[str, Object]:
 def answers() -> dict[tuple[str, str, str, str], dict]:
     """Everything is judged at once: (rule, initiator, responder, how it was told) to its row."""
     flows = {}
-    for row in (*ROWS, IN_ERROR):
+    for row in (*ROWS, *IN_ERROR):
         for how, record in ({"allowed": told(row, seen=protected(row))} | near_misses(row)).items():
             flows[row.id, row.initiator, row.responder, how] = DEFAULTS | record
     found = judged_in(objects(("13:00", cluster())), *flows.values())
@@ -186,8 +188,8 @@ every_row = pytest.mark.parametrize("row", ROWS, ids=named)
 
 
 def test_every_row_of_the_document_is_here():
-    """R01 to R29, of which one is in error."""
-    assert {row.id for row in ROWS} | {IN_ERROR.id} == {f"R{number:02}" for number in range(1, 30)}
+    """R01 to R29, of which two are in error."""
+    assert {row.id for row in (*ROWS, *IN_ERROR)} == {f"R{number:02}" for number in range(1, 30)}
 
 
 @every_row
@@ -229,8 +231,9 @@ def test_in_clear_is_a_violation_where_the_row_asks_for_protection(row):
     assert answer(row, "plaintext") == wanted[row.transport]
 
 
+@pytest.mark.parametrize("row", IN_ERROR, ids=named)
 @pytest.mark.parametrize("how", ["allowed", "source", "port", "protocol", "plaintext"])
-def test_a_row_that_is_in_error_allows_nothing(how):
-    """Prometheus calls no webhook; who trusts the row is told so."""
-    verdict, rule, _ = answer(IN_ERROR, how)
-    assert (verdict, rule) == ("unexpected", "R08" if how in ("allowed", "plaintext") else None)
+def test_a_row_that_is_in_error_allows_nothing(row, how):
+    """Prometheus calls no webhook, and Rancher's own pods serve none; who trusts the row is told so."""
+    verdict, rule, _ = answer(row, how)
+    assert (verdict, rule) == ("unexpected", row.id if how in ("allowed", "plaintext") else None)

@@ -153,11 +153,13 @@ def judged(
     return judged_in(objects(("13:00", [*CLUSTER_OBJECTS, *(with_objects or [])])), *flows, ranges=ranges)
 
 
-def judged_in(snapshots: pa.Table, *flows: Object, ranges: tuple[Range, ...] = ()) -> list[dict[str, Any]]:
+def judged_in(
+    snapshots: pa.Table, *flows: Object, ranges: tuple[Range, ...] = (), model: str = "verrazzano-1.0"
+) -> list[dict[str, Any]]:
     rows = [row | {"record": number} for number, row in enumerate(flows, 1)]
-    model = load(["verrazzano-1.0"], on=date(2026, 1, 2))
+    documented = load([model], on=date(2026, 1, 2))
     with connect(threads=1) as duck:
-        classify.prepare(duck, tables(snapshots, [CLUSTER], ranges) | model.tables())
+        classify.prepare(duck, tables(snapshots, [CLUSTER], ranges) | documented.tables())
         duck.register(classify.RECORDED, table_of(rows, FLOW_SCHEMA, "recorded"))
         classify.classify(duck)
         return duck.run("SELECT * FROM classified ORDER BY record").to_pylist()
