@@ -1,6 +1,6 @@
 -- says: Both ends of each flow as one set of candidates each, and what the record alone proves.
--- reads: recorded, located, called, window_holder, population, set_overlap, set_account, set_fact, trust_domain
--- returns: segment, record, first_seen, until, turned, firm, off_wire, tunnel, contradicted, initiator_set, initiator_name_set, initiator_address_set, initiator_identity_basis, responder_set, responder_name_set, responder_address_set, responder_identity_basis, protocol, target_port, responder_service, seen, seen_basis, trusted, has_payload, mesh_mtls, evidence_origin, outcome, combination
+-- reads: recorded, located, called, window_holder, population, set_overlap, set_account, set_fact, trust_domain, era
+-- returns: segment, record, first_seen, until, turned, firm, off_wire, tunnel, contradicted, initiator_set, initiator_name_set, initiator_address_set, initiator_identity_basis, responder_set, responder_name_set, responder_address_set, responder_identity_basis, protocol, target_port, responder_service, seen, seen_basis, trusted, has_payload, mesh_mtls, evidence_origin, outcome, era, combination
 -- one row per: segment, record
 -- A name wins over an address that nobody else held then; where the two name different holders both are candidates.
 -- Of a node's holders the one who declares the port wins over the node's name. Sets: `either:NAME+ADDRESS+LATER`, and
@@ -170,8 +170,11 @@ SELECT d.segment, d.record, d.first_seen, d.until, d.turned, d.firm, d.off_wire,
   d.initiator_set, d.initiator_name_set, d.initiator_address_set, d.initiator_identity_basis,
   d.responder_set, d.responder_name_set, d.responder_address_set, d.responder_identity_basis,
   d.protocol, d.target_port, d.responder_service, d.seen, d.seen_basis, d.trusted, d.has_payload, d.mesh_mtls,
-  d.evidence_origin, d.outcome,
+  d.evidence_origin, d.outcome, e.begins AS era,
   d.asks || '>' || d.answers || '>' || d.protocol || '>' || coalesce(CAST(d.target_port AS VARCHAR), '-') || '>'
     || d.seen || '>' || d.seen_basis || '>' || CASE WHEN d.trusted THEN 't' ELSE 'f' END
-    || CASE WHEN d.has_payload THEN 't' ELSE 'f' END || '>' || d.mesh_mtls AS combination
+    || CASE WHEN d.has_payload THEN 't' ELSE 'f' END || '>' || d.mesh_mtls
+    || coalesce('>' || CAST(e.begins AS VARCHAR), '') AS combination
 FROM classed d
+LEFT JOIN era e ON e.always = CASE WHEN d.first_seen IS NOT NULL THEN 1 END
+  AND d.first_seen >= e.begins AND (e.ends IS NULL OR d.first_seen < e.ends)

@@ -17,7 +17,7 @@ WITH claimed AS (
   JOIN set_candidate r ON r.set_id = c.responder_set
   JOIN asked_term t ON t.party_id = r.party_id
   JOIN rule_grant g ON g.to_term = t.term
-  JOIN rule u ON u.rule_id = g.rule_id AND u.revoked_by IS NULL
+  JOIN rule u ON u.rule_id = g.rule_id AND u.revoked_by IS NULL AND (u.expires IS NULL OR u.expires > c.era)
   LEFT JOIN unmet n ON g.from_term = 'component:' || n.component
   LEFT JOIN asked_probe pp ON pp.party_id = r.party_id AND pp.protocol = c.protocol
     AND pp.port = c.target_port

@@ -3,7 +3,7 @@
 -- returns: combination, initiator_party, responder_party, rule_id, kind, transport, revoked_by, place
 -- one row per: combination, initiator_party, responder_party, rule_id
 WITH pair AS (
-  SELECT c.combination, c.protocol, c.target_port, c.has_payload, i.party_id AS initiator_party, r.party_id AS responder_party,
+  SELECT c.combination, c.protocol, c.target_port, c.has_payload, c.era, i.party_id AS initiator_party, r.party_id AS responder_party,
     i.node AS initiator_node, r.node AS responder_node, i.term AS from_term, r.term AS to_term,
     i.kind AS initiator_kind, r.kind AS responder_kind
   FROM combination c
@@ -20,7 +20,8 @@ WITH pair AS (
     CASE u.transport WHEN 'mtls' THEN 0 WHEN 'tls' THEN 1 WHEN 'unspecified' THEN 2 ELSE 3 END AS strict_place
   FROM pair p
   JOIN rule_grant g ON g.from_term = p.from_term AND g.to_term = p.to_term
-  JOIN rule u ON u.rule_id = g.rule_id
+  -- An era ends where a rule expires; a flow without a time has none, and no rule that ever expires.
+  JOIN rule u ON u.rule_id = g.rule_id AND (u.expires IS NULL OR u.expires > p.era)
   -- The kubelet's TCP probe connects and says nothing: whoever says something on that port is no probe.
   LEFT JOIN asked_probe pp ON pp.party_id = p.responder_party AND pp.protocol = p.protocol AND pp.port = p.target_port
     AND (pp.role = 'probe' OR (pp.role = 'probe_connect' AND NOT p.has_payload))

@@ -1,6 +1,6 @@
 """The documented model: what the shipped one says, how files overlay each other, and what is refused where."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -248,7 +248,7 @@ def test_component_and_rule_rows_say_scope_mesh_and_provenance():
     ]
     assert tables["rule"].to_pylist() == [
         {"rule_id": "R1", "kind": "documented", "transport": "mtls", "transport_provenance": "prose",
-         "says": "| db | 5432 | web |", "source": None, "model": "small", "revoked_by": None}
+         "says": "| db | 5432 | web |", "source": None, "model": "small", "revoked_by": None, "expires": None}
     ]  # fmt: skip
 
 
@@ -356,14 +356,21 @@ def test_rules_of_overlays_come_after_and_carry_their_own_file():
     assert (model.rules[1].owner, model.rules[1].reason) == ("shop team", "old phones")
 
 
-@pytest.mark.parametrize(("on", "holds"), [(date(2026, 1, 15), True), (date(2026, 1, 16), False)])
-def test_accepted_edge_holds_through_its_last_day_and_then_is_gone(on: date, holds: bool):
-    """An expired acceptance allows nothing; it stays listed as expired, and the digest moves."""
-    model = small(ACCEPTED, on=on)
-    assert ("S1" in model.tables()["rule"]["rule_id"].to_pylist()) is holds
-    assert bool(grants(model, "S1")) is holds
-    assert model.rules[1].expired is not holds
-    assert (model.digest == small().digest) is not holds
+def test_accepted_edge_holds_through_its_last_day():
+    """Of flows: whatever the day it is asked on, the tables and so the verdicts are the same."""
+    early, late = (small(ACCEPTED, on=day) for day in (date(2026, 1, 15), date(2026, 1, 16)))
+    (expires,) = [row["expires"] for row in early.tables()["rule"].to_pylist() if row["rule_id"] == "S1"]
+    assert expires == datetime(2026, 1, 16, tzinfo=UTC)
+    assert early.tables() == late.tables()
+    assert early.digest == late.digest != small().digest
+    assert (early.rules[1].expired, late.rules[1].expired) == (False, True)
+
+
+def test_another_last_day_is_another_model():
+    """Flows between the two are judged otherwise; the calendar's last day is never over."""
+    later, last = (small(ACCEPTED.replace("2026-01-15", day)) for day in ("2026-01-16", "9999-12-31"))
+    assert len({small(ACCEPTED).digest, later.digest, last.digest}) == 3
+    assert last.tables()["rule"].column("expires").to_pylist() == [None, None]
 
 
 def test_amendment_that_only_revokes_allows_nothing_itself():

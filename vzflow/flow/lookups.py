@@ -98,6 +98,7 @@ MODEL: dict[str, pa.Schema] = {
     "protected_namespace": _table(namespace=TEXT),
     "trust_domain": _table(trust_domain=TEXT),
     # kind: documented | infrastructure | amended | accepted. transport: mtls | tls | plaintext_ok | unspecified.
+    # expires: when an accepted edge holds no longer (null: never).
     "rule": _table(
         rule_id=TEXT,
         kind=TEXT,
@@ -107,6 +108,7 @@ MODEL: dict[str, pa.Schema] = {
         source=TEXT,
         model=TEXT,
         revoked_by=TEXT,
+        expires=TIME,
     ),
     # A rule spelled out: one row per initiator term, responder term and port range.
     # Terms: component:NAME namespace:NAME node own_node api_server external range:NAME pod mesh any.

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -98,14 +98,14 @@ class Model:
     aliases: tuple[tuple[str, tuple[str, ...], Place], ...] = ()
 
     def tables(self) -> dict[str, pa.Table]:
-        """Return the lookup tables, each with its schema of MODEL. Expired acceptances are in none of them."""
+        """Return the lookup tables, each with its schema of MODEL. What a flow is allowed is asked as of its time."""
         rows = {
             "component": [_component_row(c) for c in self.components],
             "selector": [row for c in self.components for row in _selector_rows(c)],
             "protected_namespace": [{"namespace": n} for n in self.protected_namespaces],
             "trust_domain": [{"trust_domain": d} for d in self.trust_domains],
-            "rule": [_rule_row(r) for r in self._live()],
-            "rule_grant": [row for r in self._live() for row in _grant_rows(r)],
+            "rule": [_rule_row(r) for r in self.rules],
+            "rule_grant": [row for r in self.rules for row in _grant_rows(r)],
         }
         return {name: pa.Table.from_pylist(rows[name], schema=schema) for name, schema in MODEL.items()}
 
@@ -126,13 +126,11 @@ class Model:
             "ranges": sorted(set(self.ranges)),
             "rules": sorted(
                 [r.id, r.kind, r.transport, r.revoked_by or "", sorted({json.dumps(g) for g in _grant_rows(r)})]
-                for r in self._live()
+                + [str(r.expires)] * (r.expires is not None)
+                for r in self.rules
             ),
         }
         return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()
-
-    def _live(self) -> list[Rule]:
-        return [r for r in self.rules if not r.expired]
 
 
 def _alternatives(component: Component) -> list[tuple[str | None, list[tuple[str, str | None]]]]:
@@ -181,7 +179,15 @@ def _rule_row(rule: Rule) -> dict[str, Any]:
         "source": rule.source,
         "model": rule.model,
         "revoked_by": rule.revoked_by,
+        "expires": _day_after(rule.expires),
     }
+
+
+def _day_after(day: date | None) -> datetime | None:
+    """Return when the day is over, UTC; null for the calendar's last."""
+    if day is None or day == date.max:
+        return None
+    return datetime.combine(day + timedelta(days=1), time(), UTC)
 
 
 def _grant_rows(rule: Rule) -> list[dict[str, Any]]:
