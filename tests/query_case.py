@@ -33,6 +33,7 @@ BASE: dict[str, pa.Schema] = {
     **lookups.IDENTITY,
     **lookups.MODEL,
     **lookups.ASKED,
+    **lookups.COMPARED,
 }
 
 

@@ -1,8 +1,8 @@
 -- says: Exchanges grouped by who, to whom, on which port and with what result: one line of a report.
 -- reads: reported
--- returns: cluster, initiator, responder, initiator_kind, initiator_namespace, initiator_workload, responder_kind, responder_namespace, responder_workload, port, protocol, verdict, reason, rule_id, rule_status, transport_required, transport_status, transport, outcome, exchanges, flows, bytes, first_seen, last_seen, sources, flow_ids
+-- returns: cluster, initiator, responder, initiator_kind, initiator_namespace, initiator_workload, responder_kind, responder_namespace, responder_workload, port, protocol, verdict, reason, rule_id, rule_status, transport_required, transport_status, transport, outcome, exchanges, flows, bytes, first_seen, last_seen, sources, flow_ids, violating
 -- one row per: cluster, initiator, responder, initiator_kind, initiator_namespace, responder_kind, responder_namespace, port, protocol, verdict, reason, rule_id, rule_status, transport_required, transport_status, transport, outcome
--- `flow_ids` holds the first exchanges' ids, at most twenty.
+-- `flow_ids` holds the first exchanges' ids, at most twenty. `violating` counts the exchanges in which some source tells of a violation.
 WITH named AS (
   SELECT x.*,
     CASE WHEN x.initiator_workload IS NOT NULL THEN coalesce(x.initiator_namespace || '/', '') || x.initiator_workload
@@ -31,7 +31,8 @@ SELECT r.cluster, r.initiator, r.responder, r.initiator_kind, r.initiator_namesp
     || max(CASE WHEN r.sources LIKE '%pcap%' THEN ',pcap' ELSE '' END)
     || max(CASE WHEN r.sources LIKE '%zeek%' THEN ',zeek' ELSE '' END)
     || max(CASE WHEN r.sources LIKE '%ztunnel%' THEN ',ztunnel' ELSE '' END), 2) AS sources,
-  '["' || listagg(CASE WHEN r.place <= 20 THEN r.exchange_id END, '","' ORDER BY r.place) || '"]' AS flow_ids
+  '["' || listagg(CASE WHEN r.place <= 20 THEN r.exchange_id END, '","' ORDER BY r.place) || '"]' AS flow_ids,
+  count(CASE WHEN r.violations > 0 THEN 1 END) AS violating
 FROM ranked r
 GROUP BY r.cluster, r.initiator, r.responder, r.initiator_kind, r.initiator_namespace, r.initiator_workload,
   r.responder_kind, r.responder_namespace, r.responder_workload, r.target_port, r.protocol, r.exchange_verdict, r.reason,

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from vzflow.pipeline.one_input import InputResult
 
 
-def print_report(judge: Judge, output: str, asked: Asked | None) -> dict[str, Any]:
+def print_report(judge: Judge, output: str, asked: Asked | None, baseline: pa.Table | None = None) -> dict[str, Any]:
     from vzflow.pipeline.answer import report_facts
     from vzflow.pipeline.judge import Asked
     from vzflow.report import json_report, text
     from vzflow.report.plain import printable
 
-    facts = report_facts(judge, asked or Asked())
+    facts = report_facts(judge, asked or Asked(), baseline)
     write(json_report.render(facts) if output == "json" else text.render(printable(facts), colour=colour(sys.stdout)))
     return facts
 

@@ -30,6 +30,11 @@ def report(
         typer.Option("--min-coverage", envvar="VZFLOW_MIN_COVERAGE", min=0, max=100,
                      help="Exit 4 below this percentage of observed minutes."),
     ] = 0.0,
+    baseline: Annotated[
+        str | None,
+        typer.Option("--baseline", envvar="VZFLOW_BASELINE", metavar="FILE",
+                     help="An earlier report as JSON: mark what is new since, and fail on that only."),
+    ] = None,
     model: ModelOption = None,
     since: Annotated[
         str | None, typer.Option("--since", envvar="VZFLOW_SINCE", help="Time, UTC, as 2026-01-02T03:04:05Z.")
@@ -49,6 +54,7 @@ def report(
 ) -> None:  # fmt: skip
     """Say what was expected, unexpected or in clear, with evidence."""
     from vzflow.pipeline import answer, verbs
+    from vzflow.pipeline.baseline import load_baseline
     from vzflow.pipeline.ingest import gravest
     from vzflow.pipeline.judge import Asked
 
@@ -56,7 +62,8 @@ def report(
     conditions = tuple(fail_on or ())
     answer.check_fail_on(conditions)
     asked = Asked(*window_of(since, until), namespace, workload, port, verdict_of(verdict))
-    facts = print_report(verbs.open_judge(store, model or ()), output, asked)
+    before = None if baseline is None else load_baseline(baseline)
+    facts = print_report(verbs.open_judge(store, model or ()), output, asked, before)
     codes = [0]
     if answer.covered(facts) < min_coverage:
         codes.append(4)

@@ -128,3 +128,12 @@ MODEL: dict[str, pa.Schema] = {
 ASKED: dict[str, pa.Schema] = {
     "asked": _table(since=TIME, until=TIME, namespace=TEXT, workload=TEXT, port=PORT, verdict=TEXT),
 }
+
+_JUDGED = {
+    "code": TEXT, "cluster": TEXT, "initiator": TEXT, "responder": TEXT, "port": PORT, "protocol": TEXT,
+    "verdict": TEXT, "reason": TEXT, "transport_status": TEXT, "outcome": TEXT,
+}  # fmt: skip
+
+#: What a report is compared with: findings of an earlier one, and what that could not decide (code, cluster null).
+#: `found` are the findings now, by their place in the report. Both are empty without a comparison.
+COMPARED: dict[str, pa.Schema] = {"baseline": _table(**_JUDGED), "found": _table(place=COUNT, **_JUDGED)}

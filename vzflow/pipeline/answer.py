@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import pyarrow as pa
+
 from vzflow.flow import terms
 from vzflow.flow.errors import UsageProblem
 from vzflow.model import catalogue
+from vzflow.pipeline.baseline import SCHEMA_VERSION, compare
 from vzflow.pipeline.judge import Asked, Judge, session
 from vzflow.store.duck import Duck
 
@@ -20,11 +23,12 @@ FAIL_ON = {
 }  # fmt: skip
 
 
-def report_facts(judge: Judge, asked: Asked) -> dict[str, Any]:
+def report_facts(judge: Judge, asked: Asked, baseline: pa.Table | None = None) -> dict[str, Any]:
     """
     Return the facts of a report as plain values: the JSON contract of `report -o json`, times as datetime.
 
     Exchanges are counted, flows stand beside them. Classifies first what is stale.
+    With a *baseline* (see `load_baseline`) findings are marked `new` or not, and only what is new counts in the gate.
     """
     with session(judge, asked) as duck:
         for name in ("exchange", "edge"):  # a dozen questions read them: computed once
@@ -34,8 +38,11 @@ def report_facts(judge: Judge, asked: Asked) -> dict[str, Any]:
         findings = [row for query in catalogue.findings() for row in _findings(duck, query)]
         order = {severity.value: place for place, severity in enumerate(terms.Severity)}
         findings.sort(key=lambda f: (order[f["severity"]], f["code"], -f["exchanges"]))
+        if baseline is not None:
+            duck.register("baseline", baseline)
+        compared = {} if baseline is None else {"baseline": compare(duck, findings)}
         return {
-            "schema_version": 1,
+            "schema_version": SCHEMA_VERSION,
             "generated_at": datetime.now(UTC),
             "model": {"names": list(judge.model.names), "digest": judge.model.digest},
             "window": {
@@ -44,6 +51,7 @@ def report_facts(judge: Judge, asked: Asked) -> dict[str, Any]:
             },
             "coverage": _coverage(duck, judge, window),
             "summary": _summary(summary),
+            **compared,
             "findings": findings,
             "undecided": _rows(duck, "undecided"),
             "egress": _rows(duck, "egress"),

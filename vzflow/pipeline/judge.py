@@ -213,6 +213,8 @@ def session(judge: Judge, asked: Asked | None = None) -> Duck:
     duck.register("receipts", judge.lake.receipts())
     duck.register("rejects", judge.lake.read("rejects", REJECT_SCHEMA))
     duck.register("asked", pa.Table.from_pylist([vars(asked or Asked())], schema=lookups.ASKED["asked"]))
+    for name, schema in lookups.COMPARED.items():
+        duck.register(name, schema.empty_table())
     duck.parquet_view("recorded", judge.lake.files("recorded"), RECORDED_SCHEMA)
     duck.parquet_view("classified", judge.lake.files("classified"), pa.schema([*CLASSIFIED_SCHEMA, *PARTITION_FIELDS]))
     for name, view in catalogue.views().items():

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vzflow.flow.errors import Place, UnreadableInput, UsageProblem, VzflowError
 from vzflow.pipeline.answer import check_fail_on, covered, failures, report_facts, too_little
+from vzflow.pipeline.baseline import load_baseline
 from vzflow.pipeline.ingest import IngestResult, check_arguments, gravest, ingest
 from vzflow.pipeline.judge import Asked, Judge, model_of
 from vzflow.pipeline.one_input import InputResult, Progress
@@ -55,6 +56,7 @@ class Route(_Strict):
     store: str = Field(description="Folder of the store.")
     model: tuple[str, ...] = Field((), description="Model files or shipped models, overlaid in this order.")
     fail_on: tuple[str, ...] = Field((), description="As `--fail-on`: exit 1.")
+    baseline: str | None = Field(None, description="As `--baseline`: an earlier report as JSON.")
     strict: bool = Field(False, description="As `--strict`: exit 4.")
     min_coverage: float = Field(default=0.0, ge=0, le=100, description="As `--min-coverage`: exit 4.")
     input: tuple[Input, ...] = Field(description="What to ingest; a table each, `[[input]]`.")
@@ -135,7 +137,8 @@ def run_route(path: str | Path, renderers: Renderers, progress: Progress | None 
     An input or a snapshot that cannot be read is told of and left out; the rest is done.
 
     Raises:
-        UsageProblem: The route file or the model cannot be used, or a report cannot be written.
+        UsageProblem: The route file, the model or the baseline cannot be used, or a report cannot be written.
+        UnreadableInput: The baseline is not a report.
         UnreadableStore: The store cannot be used.
     """
     route = load_route(path)
@@ -143,6 +146,7 @@ def run_route(path: str | Path, renderers: Renderers, progress: Progress | None 
         if Path(output.path).suffix not in renderers:
             what = f"output.{number}.path: no format for {output.path}"
             raise UsageProblem(what, at=Place(str(path)), do=f"Use {', '.join(renderers)}.")
+    baseline = None if route.baseline is None else load_baseline(route.baseline)
     ingested = tuple(_ingested(route, progress))
     patterns = [*(i.glob for i in route.input), *(i.glob for i in route.identity)]
     notes = tuple(dict.fromkeys(note for result in ingested for note in result.notes))
@@ -150,7 +154,7 @@ def run_route(path: str | Path, renderers: Renderers, progress: Progress | None 
     codes = [result.exit_code(strict=route.strict) for result in ingested]
     try:
         lake = Lake.open(route.store)
-        facts = report_facts(Judge(lake, model_of(lake, route.model)), Asked())
+        facts = report_facts(Judge(lake, model_of(lake, route.model)), Asked(), baseline)
     except VzflowError as problem:
         code = gravest([*codes, problem.exit_code])
         if code == problem.exit_code:

@@ -12,6 +12,7 @@ from vzflow.flow.errors import UsageProblem
 from vzflow.model import catalogue
 from vzflow.model.document import load
 from vzflow.pipeline import answer, supposed
+from vzflow.pipeline.baseline import load_baseline
 from vzflow.pipeline.ingest import IngestResult, ingest
 from vzflow.pipeline.judge import DEFAULT_MODEL, Asked, Judge, model_of, session, today
 from vzflow.store.duck import connect
@@ -46,9 +47,19 @@ def compact(store: str | Path) -> tuple[int, int]:
     return Lake.open(store).rewrite_identity(compacted)
 
 
-def report(store: str | Path, asked: Asked | None = None, *, model: Sequence[str | Path] = ()) -> dict[str, Any]:
-    """Return the facts of a report (the keys of `vzflow report -o json`, times as datetime); see `answer`."""
-    return answer.report_facts(open_judge(store, model), asked or Asked())
+def report(
+    store: str | Path, asked: Asked | None = None, *, model: Sequence[str | Path] = (),
+    baseline: str | Path | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """
+    Return the facts of a report (the keys of `vzflow report -o json`, times as datetime); see `answer`.
+
+    Raises:
+        UsageProblem: The *baseline*, an earlier `report -o json`, is not there or of another version.
+        UnreadableInput: It is not a report.
+    """
+    before = None if baseline is None else load_baseline(baseline)
+    return answer.report_facts(open_judge(store, model), asked or Asked(), before)
 
 
 def explain(

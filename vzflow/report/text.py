@@ -95,23 +95,28 @@ def _split(facts: Mapping[str, Any], verdict: str) -> str:
         shown = ", ".join(f"{name} {n}" for name, n in summary["expected_by_transport_status"].items())
         amended = summary["expected_by_rule_status"].get("amended", 0)
         return shown + (f"; {amended} rest on amendments" if amended else "")
-    if verdict == "unexpected" and gate["unexpected_any"]:
+    if verdict == "unexpected" and gate["unexpected_any"] and "baseline" not in facts:  # with one, only new ones count
         kept = gate["unexpected_any"] - gate["unexpected"]
         return f"{gate['unexpected']} took place, {kept} kept away"
     return ""
 
 
 def _findings(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
-    findings = facts["findings"]
-    if not findings:
+    findings, compared = facts["findings"], facts.get("baseline")
+    if not findings and compared is None:
         return
-    yield coloured("FINDINGS", "bold", on=colour)
+    since = "" if compared is None else (
+        f"  since the baseline: {compared['new']} new, {compared['known']} known, "
+        f"{len(compared['not_found_again'])} not found again"
+    )  # fmt: skip
+    yield coloured("FINDINGS", "bold", on=colour) + since
     for code in sorted({f["code"] for f in findings}, key=[f["code"] for f in findings].index):
         mine = [f for f in findings if f["code"] == code]
         yield coloured(f"  {code} {mine[0]['severity']}  {mine[0]['says']}", mine[0]["severity"], on=colour)
         yield from _table(
-            mine,
+            sorted(mine, key=lambda f: not f.get("new")),
             lambda f: (
+                *(() if compared is None else ("new" if f["new"] else "",)),
                 _edge(f["initiator"]["name"], f["responder"]["name"], f), _why(f),
                 f["transport_status"], f["outcome"], f"x{f['exchanges']}", f["flow_ids"][0],
             ),
