@@ -35,6 +35,7 @@ from pipeline.pipeline_support import (
 )
 from readers.packet_support import BEGIN, ethernet, ipv4, pcap_file, tcp, udp
 
+from vzflow.flow.data import shipped
 from vzflow.flow.errors import ServiceUnavailable, UnreadableInput, UsageProblem
 from vzflow.pipeline.ingest import IngestResult, gravest, ingest
 from vzflow.pipeline.judge import Judge
@@ -694,3 +695,10 @@ def test_format_that_cannot_be_used_stores_nothing(tmp_path):
     with pytest.raises(UsageProblem, match="--envoy-format: format, character 1"):
         ingest([put(tmp_path / "a.log", CUSTOM)], tmp_path / "store", envoy_format="%REQ%")
     assert not (tmp_path / "store").exists()
+
+
+def test_paths_are_taken_as_well_as_names(tmp_path):
+    """As any library takes them: inputs and identity."""
+    samples = shipped("sample_captures")
+    result = ingest([samples / "calico.jsonl"], tmp_path / "S", identity=[samples / "cluster.json"])
+    assert (result.exit_code(strict=True), result.inputs[0].flows, result.new_snapshots) == (0, 19, 1)

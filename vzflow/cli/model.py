@@ -102,5 +102,6 @@ def import_(
         unknown = read.unknown_names()
         say(f"{len(read.entries)} of {read.rows} rows are rules now; `vzflow model lint {document}` says what is wrong")
         if unknown:
-            say(f"nothing says which pods these are, so rules about them match nothing: {', '.join(unknown)}")
+            shown = ", ".join(unknown[:20]) + (f" and {len(unknown) - 20} more" if len(unknown) > 20 else "")
+            say(f"nothing says which pods these are, so rules about them match nothing: {shown}")
     exit_with(4 if strict and any(trouble.lost for trouble in read.troubles) else 0)

@@ -67,11 +67,11 @@ class IngestResult:
 
 
 def ingest(
-    inputs: Sequence[str],
+    inputs: Sequence[str | Path],
     store: str | Path,
     *,
     form: str = "auto",
-    identity: Sequence[str] = (),
+    identity: Sequence[str | Path] = (),
     model: Sequence[str] = (),
     reporter: str | None = None,
     cluster: str = "default",
@@ -146,10 +146,10 @@ def ingest(
         return IngestResult(found, new_snapshots, problem, notes, moved)
 
 
-def expanded(inputs: Sequence[str]) -> list[str]:
+def expanded(inputs: Sequence[str | Path]) -> list[str]:
     """Return *inputs* with the files in the place of patterns; a pattern that matches none, or is a file, stays."""
     names: list[str] = []
-    for name in inputs:
+    for name in map(str, inputs):
         found = []
         if is_pattern(name):
             found = sorted(one for one in glob(name, recursive=True) if not Path(one).is_dir())  # noqa: PTH207 - as typed

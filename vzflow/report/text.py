@@ -147,10 +147,12 @@ def _egress(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
 
 
 def _rules(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
-    documented = [r for r in facts["rules"] if r["status"] == "documented"]
+    rows = [r for r in facts["rules"] if r["status"] == "documented"]
+    documented, revoked = ([r for r in rows if (r["revoked_by"] is None) is holds] for holds in (True, False))
     if documented:
         seen = sum(r["coverage"] == "seen" for r in documented)
-        yield coloured("DOCUMENTED ROWS", "bold", on=colour) + f"  {seen} of {len(documented)} seen"
+        in_error = f", {len(revoked)} revoked: {' '.join(r['rule_id'] for r in revoked)}" if revoked else ""
+        yield coloured("DOCUMENTED ROWS", "bold", on=colour) + f"  {seen} of {len(documented)} seen{in_error}"
         for coverage, said in UNSEEN.items():
             if unseen := [r["rule_id"] for r in documented if r["coverage"] == coverage]:
                 yield from wrap(f"  {said}: {' '.join(unseen)}", _WIDTH, subsequent_indent="    ")

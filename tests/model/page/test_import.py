@@ -287,3 +287,19 @@ def test_what_is_written_into_a_table_comes_out_of_it(rows):
 
     text = HEAD + "".join(f"| x{cell(name)}x | {port} | {who} | - |\n" for name, port, who in rows)
     assert [edge[3] for edge in edges(text)] == [f"{port}-{port}" for _, port, _ in rows]
+
+
+@pytest.mark.parametrize("tag", ["title", "textarea", "script", "noscript"])
+def test_what_no_browser_shows_as_a_table_is_none(tag):
+    """Text inside these elements is text, or is not shown at all."""
+    table = "<table><tr><th>Component<th>Port<th>From</tr><tr><td>Shop<td>80<td>Web</td></tr></table>"
+    assert len(edges(table, "p.html")) == 1
+    with pytest.raises(UnreadableInput, match="no table says who may reach whom"):
+        read(f"<{tag}>{table}</{tag}>", "p.html")
+
+
+def test_a_name_as_long_as_a_page_is_cut():
+    """It is told once, and is not repeated whole in what is written."""
+    text = as_yaml(read(HEAD + f"| {'shop' * 10_000} | 80 | Web | - |\n"))
+    assert "The document calls it shopshop" in text
+    assert max(len(line) for line in text.splitlines() if "says:" in line) < 2_000

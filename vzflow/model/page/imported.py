@@ -163,7 +163,7 @@ def _component(component: Component) -> Iterator[str]:
 
 def _unknown(name: str, word: str) -> Iterator[str]:
     yield f"  {_scalar(name)}:"
-    yield f"    says: {_scalar(f'The document calls it {word}.')}"
+    yield f"    says: {_scalar(_cut(f'The document calls it {word}.'))}"
     yield "    pods: unknown"
 
 

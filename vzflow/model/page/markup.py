@@ -12,7 +12,7 @@ _HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
 #: Tags that end a line of what a reader sees.
 _BREAKS = frozenset({"br", "p", "li", "div", "ul", "ol"})
 #: Tags whose content nobody sees.
-_UNSEEN = frozenset({"script", "style", "template", "noscript"})
+_UNSEEN = frozenset({"script", "style", "template", "noscript", "title", "textarea"})
 
 _NO_TAG = re.compile(r"<(?!/?[a-zA-Z][^<>]*>)")
 #: Stands for such a `<` while the parser has it; private use, so no document has it.
