@@ -107,8 +107,15 @@ def test_coverage_stands_before_any_verdict():
 @pytest.mark.parametrize("coverage", [one.value for one in terms.RuleCoverage if one != "seen"])
 def test_documented_row_not_seen_is_told_with_its_coverage(coverage):
     """A row that could not have been seen is no row that nobody uses."""
-    rule = {"rule_id": "R7", "status": "documented", "coverage": coverage}
+    rule = {"rule_id": "R7", "status": "documented", "coverage": coverage, "revoked_by": None}
     assert "R7" in line_with(f"  {text.UNSEEN[coverage]}: ", rules=[rule, rule | {"coverage": "seen"}])
+
+
+def test_rows_that_are_revoked_are_told_apart():
+    """Nobody need have seen what the model calls an error of the document."""
+    rule = {"rule_id": "R7", "status": "documented", "coverage": "not_seen", "revoked_by": None}
+    shown = line_with("DOCUMENTED ROWS", rules=[rule, rule | {"rule_id": "R8", "revoked_by": "A1"}])
+    assert shown.endswith("0 of 1 seen, 1 revoked: R8")
 
 
 def test_what_the_sources_cannot_show_is_named():
