@@ -34,7 +34,7 @@ DOES = {
     "naive": "two range joins a flow in plain DuckDB, counted; no ranges, candidates or transport",
 }
 _BEGIN, _END = "<!-- Made by `make bench BENCH_IDENTITY=--write`. -->", "<!-- End of what identity's bench makes. -->"
-_MAKERS = ("bench/make_identity.py", "identity/churn.py", "identity/churn_flows.py")
+_MAKERS = ("bench/make_identity.py", "identity/churn.py", "identity/churn_flows.py", "../vzflow/flow/lookups.py")
 _HEADINGS = ("WHAT", "FLOWS", "CPU s", "BEYOND", "WALL s", "MB", "GROWTH", "GOAL", "")
 
 
