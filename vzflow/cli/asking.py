@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from vzflow.cli.options import DEFAULT_STORE, ModelOption, OutputOption, QuietOption, StoreOption, one_of
+from vzflow.cli.options import DEFAULT_STORE, ModelOption, OutputOption, QuietOption, StoreOption, one_of, store_if_any
 from vzflow.cli.output import colour, exit_with, say, write
 from vzflow.flow.errors import UsageProblem
 
@@ -51,9 +50,8 @@ def check(
     one_of(output, ("text", "json"))
     _known(transport or (), supposed.TRANSPORTS, "--transport")
     _known(fail_on or (), _FAILS, "--fail-on")
-    there = store if Path(store).exists() or store != DEFAULT_STORE else None
     found = verbs.check(
-        initiator, target, store=there, identity=identity or (), model=model or (),
+        initiator, target, store=store_if_any(store), identity=identity or (), model=model or (),
         transports=tuple(dict.fromkeys(transport or supposed.TRANSPORTS)),
     )  # fmt: skip
     write(json_text(found) if output == "json" else checked.render(printable(found), colour=colour(sys.stdout)))

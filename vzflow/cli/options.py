@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -40,6 +41,11 @@ def stdin_text() -> str:
         return sys.stdin.read()
     except UnicodeDecodeError as error:
         raise UsageProblem("not text", at="standard input", do="Give one SQL query.") from error
+
+
+def store_if_any(store: str) -> str | None:
+    """Return the store, or None where none was named and there is none: the command does without."""
+    return store if Path(store).exists() or store != DEFAULT_STORE else None
 
 
 def one_of(value: str, allowed: tuple[str, ...]) -> None:

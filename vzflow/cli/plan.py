@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
-from vzflow.cli.options import DEFAULT_STORE, ModelOption, OutputOption, StoreOption, one_of
+from vzflow.cli.options import DEFAULT_STORE, ModelOption, OutputOption, StoreOption, one_of, store_if_any
 from vzflow.cli.output import colour, write
 
 
@@ -16,6 +15,5 @@ def plan(store: StoreOption = DEFAULT_STORE, model: ModelOption = None, output: 
     from vzflow.report.plain import json_text, printable
 
     one_of(output, ("text", "json"))
-    there = store if Path(store).exists() or store != DEFAULT_STORE else None
-    found = report.with_commands(verbs.plan(there, model=model or ()))
+    found = report.with_commands(verbs.plan(store_if_any(store), model=model or ()))
     write(json_text(found) if output == "json" else report.render(printable(found), colour=colour(sys.stdout)))

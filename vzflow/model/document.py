@@ -6,7 +6,7 @@ Several files make one model, later ones laid over earlier ones:
 - a component or peer named again takes the keys the later file gives and keeps the others;
 - aliases, ranges, `mesh` and `trust_domains` are replaced, protected namespaces are added;
 - rules are only added: an id is never used twice, and a rule goes away only by an amendment that revokes it;
-- an accepted edge holds up to and including the day it expires. After that it allows nothing, as if it were not there;
+- an accepted edge holds for flows up to and including the day it expires; later ones it allows nothing;
 - an amendment that is itself revoked revokes nothing.
 """
 

@@ -52,7 +52,7 @@ class Rule:
 
     says: the document's row for a documented rule, else what it is for. model: the name of the file it is from.
     transport: what is required after `mesh: off` was applied. revoked_by: id of the amendment that revokes it.
-    expired: an accepted edge whose last day is past; it allows nothing.
+    expired: an accepted edge whose last day is past on the day `on`; what it allowed until then, it allowed.
     """
 
     id: str

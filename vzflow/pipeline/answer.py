@@ -13,7 +13,7 @@ from vzflow.flow import terms
 from vzflow.flow.errors import UsageProblem
 from vzflow.model import catalogue
 from vzflow.pipeline.baseline import SCHEMA_VERSION, compare
-from vzflow.pipeline.judge import Asked, Judge, session
+from vzflow.pipeline.judge import Asked, Judge, rows_in, session
 from vzflow.store.duck import Duck
 
 #: Conditions of `--fail-on`, as `queries/gate.sql` counts them.
@@ -91,7 +91,7 @@ def _rows(duck: Duck, name: str) -> list[dict[str, Any]]:
 
 
 def _read(duck: Duck, query: catalogue.Query, params: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
-    rows = [dict(row) for row in duck.run(query.sql, params).to_pylist()]
+    rows = rows_in(duck, query, params)
     for row in rows:
         if row.get("flow_ids") is not None:
             row["flow_ids"] = json.loads(row["flow_ids"])

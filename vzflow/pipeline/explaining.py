@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 from vzflow.flow.schema import CLASSIFIED_SCHEMA
 from vzflow.model import catalogue
 from vzflow.pipeline.extraction import place_of
-from vzflow.pipeline.judge import Judge, dissect, one_row
+from vzflow.pipeline.judge import Judge, dissect, one_row, rows_in
 from vzflow.pipeline.proving import would_prove
-from vzflow.store.duck import Duck, connect
+from vzflow.store.duck import connect
 from vzflow.store.tables import PARTITION_FIELDS, RECORDED_SCHEMA
 
 #: Candidates whose snapshots are looked up.
@@ -41,7 +41,7 @@ def explain(judge: Judge, flow_id: str, inputs: Sequence[str] = ()) -> dict[str,
     with dissect(judge, flow_id) as duck:
         recorded = one_row(duck.run("FROM recorded"))
         judged = one_row(duck.run("FROM classified"))
-        found = {name: _rows(duck, query) for name, query in catalogue.explanations().items() if not query.params}
+        found = {name: rows_in(duck, query) for name, query in catalogue.explanations().items() if not query.params}
     receipts = judge.lake.receipts().to_pylist()
     exchange, told = exchange_of(judge, flow_id, recorded)
     sql = {"flow": _FLOW_SQL.format(**recorded), "exchange": _EXCHANGE_SQL.format(**exchange)}
@@ -103,8 +103,8 @@ def exchange_of(judge: Judge, flow_id: str, recorded: Mapping[str, Any]) -> tupl
         for name in _EXCHANGE_VIEWS:
             duck.create_table(name, catalogue.views()[name].sql)
         asked = {"flow_id": flow_id}
-        (exchange,) = _rows(duck, explanations["together"], asked)
-        return exchange, _rows(duck, explanations["told"], asked)
+        (exchange,) = rows_in(duck, explanations["together"], asked)
+        return exchange, rows_in(duck, explanations["told"], asked)
 
 
 def _vouched(
@@ -140,7 +140,3 @@ def _around(rows: list[dict[str, Any]], at: Any) -> list[dict[str, Any]]:  # noq
         {"snapshot": row["snapshot_name"], "seen_until": row["seen_until"], "when": when}
         for row, when in ((before, "before"), (after, "after")) if row is not None
     ]  # fmt: skip
-
-
-def _rows(duck: Duck, query: catalogue.Query, params: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
-    return [dict(row) for row in duck.run(query.sql, params).to_pylist()]

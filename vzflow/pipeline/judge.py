@@ -62,7 +62,7 @@ class Asked:
 
 
 def today() -> date:
-    """Return the date by which accepted edges expire."""
+    """Return the date on which `model show` and `model lint` call an accepted edge expired; flows have times."""
     return datetime.now(UTC).date()
 
 
@@ -79,6 +79,12 @@ def model_of(lake: Lake, named: Sequence[str | Path] = ()) -> Model:
         return model
     remembered = lake.models()
     return load_texts(remembered, on=today()) if remembered else load([DEFAULT_MODEL], on=today())
+
+
+def lookups_of(model: Model, objects: pa.Table, clusters: Sequence[str]) -> dict[str, pa.Table]:
+    """Return the tables of `flow.lookups` that cluster *objects* (`OBJECT_SCHEMA`) and a model come to."""
+    ranges = [identity_tables.Range(name, block) for name, block in model.ranges]
+    return identity_tables.tables(objects, clusters, ranges) | model.tables()
 
 
 class Judge:
@@ -98,8 +104,7 @@ class Judge:
     def lookups(self) -> dict[str, pa.Table]:
         """Return the tables that classification joins flows against."""
         clusters = sorted({row["cluster"] for row in self.lake.receipts().to_pylist()})
-        ranges = [identity_tables.Range(name, block) for name, block in self.model.ranges]
-        return identity_tables.tables(self.objects, clusters, ranges) | self.model.tables()
+        return lookups_of(self.model, self.objects, clusters)
 
     def made_from(self, files: Sequence[str]) -> str:
         """Return 32 hex digits that stand for everything a partition's classification depends on."""
@@ -252,3 +257,8 @@ def one_row(table: pa.Table) -> Mapping[str, Any]:
     """Return the only row of *table* as a mapping."""
     (row,) = table.to_pylist()
     return dict(row)
+
+
+def rows_in(duck: Duck, query: catalogue.Query, params: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Return what a shipped query gives, a mapping for each row."""
+    return [dict(row) for row in duck.run(query.sql, params).to_pylist()]

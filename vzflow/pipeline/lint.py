@@ -11,7 +11,6 @@ import pyarrow as pa
 from vzflow.flow.finding import LintFinding
 from vzflow.flow.terms import LintCode
 from vzflow.identity import snapshot
-from vzflow.identity import tables as identity_tables
 from vzflow.model import catalogue, classify
 from vzflow.model import lint as model_lint
 from vzflow.model.document import load, load_names, load_texts, shipped_models
@@ -20,7 +19,7 @@ from vzflow.model.page.imported import Imported, as_yaml, imported
 from vzflow.model.page.source import read
 from vzflow.model.rules import Model
 from vzflow.pipeline.ingest import expanded
-from vzflow.pipeline.judge import DEFAULT_MODEL, today
+from vzflow.pipeline.judge import DEFAULT_MODEL, lookups_of, today
 from vzflow.pipeline.whole_file import write_whole
 from vzflow.store.duck import connect
 
@@ -124,9 +123,8 @@ def _model_against_pods(model: Model, objects: pa.Table) -> list[LintFinding]:
 
 
 def _missing(model: Model, objects: pa.Table) -> Iterator[_Missing]:
-    ranges = [identity_tables.Range(name, block) for name, block in model.ranges]
     with connect() as duck:
-        classify.prepare(duck, identity_tables.tables(objects, [_CLUSTER], ranges) | model.tables())
+        classify.prepare(duck, lookups_of(model, objects, [_CLUSTER]))
         asked = {name: duck.run(query.sql).to_pylist() for name, query in catalogue.lints().items()}
     for row in asked["components_without_pods"]:
         name = row["component"]

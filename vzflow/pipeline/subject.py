@@ -10,8 +10,7 @@ from typing import Any
 
 from vzflow.flow.errors import UsageProblem
 from vzflow.model import catalogue
-from vzflow.pipeline.judge import Judge, session
-from vzflow.store.duck import Duck
+from vzflow.pipeline.judge import Judge, rows_in, session
 
 #: Exchanges of an edge that are told of, and flows that are cut out for one.
 MOST_EXCHANGES, MOST_FLOWS = 20, 200
@@ -63,7 +62,7 @@ def flows_of(judge: Judge, exchanges: tuple[str, ...]) -> list[str]:
     query = catalogue.explanations()["told"]
     with session(judge) as duck:
         duck.create_table("exchange_flow", catalogue.views()["exchange_flow"].sql)
-        found = [row["flow_id"] for one in exchanges for row in _rows(duck, query, {"flow_id": one})]
+        found = [row["flow_id"] for one in exchanges for row in rows_in(duck, query, {"flow_id": one})]
     return list(dict.fromkeys(found))
 
 
@@ -71,7 +70,7 @@ def _edge(judge: Judge, what: str) -> Subject:
     initiator, responder, port, protocol = _parts(what)
     asked = {"initiator": initiator, "responder": responder, "port": port, "protocol": protocol}
     with session(judge) as duck:
-        rows = _rows(duck, catalogue.explanations()["edge_flows"], asked)
+        rows = rows_in(duck, catalogue.explanations()["edge_flows"], asked)
     if not rows:
         raise UsageProblem("no exchange of this edge", at=what, do="Copy the names from a report.")
     return _of_rows(rows, None)
@@ -83,7 +82,7 @@ def _finding(judge: Judge, code: str, edge: str) -> Subject:
         known = ", ".join(str(q.code) for q in catalogue.findings())
         raise UsageProblem("no such finding", at=code, do=f"There are: {known}.")
     with session(judge) as duck:
-        rows = _rows(duck, query, None)
+        rows = rows_in(duck, query)
     if edge:
         initiator, responder, port, protocol = _parts(edge)
         rows = [
@@ -113,7 +112,3 @@ def _parts(what: str) -> tuple[str, str, int | None, str | None]:
     if found is None:
         raise UsageProblem("neither a flow id nor an edge", at=what, do="Write `NS/WORKLOAD>NS/WORKLOAD:PORT`.")
     return found[1], found[2], None if found[3] == "-" else int(found[3]), found[4]
-
-
-def _rows(duck: Duck, query: catalogue.Query, params: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    return [dict(row) for row in duck.run(query.sql, params).to_pylist()]

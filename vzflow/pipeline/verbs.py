@@ -14,7 +14,7 @@ from vzflow.model.document import load
 from vzflow.pipeline import answer, supposed
 from vzflow.pipeline.baseline import load_baseline
 from vzflow.pipeline.ingest import IngestResult, ingest
-from vzflow.pipeline.judge import DEFAULT_MODEL, Asked, Judge, model_of, session, today
+from vzflow.pipeline.judge import DEFAULT_MODEL, Asked, Judge, lookups_of, model_of, session, today
 from vzflow.store.duck import connect
 from vzflow.store.lake import Lake
 
@@ -125,15 +125,14 @@ def check(
         UsageProblem: An end is nobody known, or a model file cannot be used.
         UnreadableStore: There is a store and it cannot be read.
     """
-    from vzflow.identity import snapshot, tables
+    from vzflow.identity import snapshot
 
     flow = supposed.written(initiator, target)
     if store is not None and not identity:
         return supposed.check(open_judge(store, model).lookups, flow, transports)
     loaded = load(model or [DEFAULT_MODEL], on=today())
     objects = snapshot.load(identity, cluster) if identity else snapshot.OBJECT_SCHEMA.empty_table()
-    ranges = [tables.Range(name, block) for name, block in loaded.ranges]
-    return supposed.check(tables.tables(objects, [cluster], ranges) | loaded.tables(), flow, transports)
+    return supposed.check(lookups_of(loaded, objects, [cluster]), flow, transports)
 
 
 def plan(store: str | Path | None = None, *, model: Sequence[str | Path] = ()) -> list[dict[str, Any]]:
