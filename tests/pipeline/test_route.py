@@ -13,7 +13,7 @@ from vzflow.flow.data import shipped
 from vzflow.flow.errors import ServiceUnavailable, UsageProblem, VzflowError
 from vzflow.pipeline import route as module
 from vzflow.pipeline.route import load_route, run_route
-from vzflow.report import json_report, text
+from vzflow.reports import json_report, text
 
 RENDERERS = {".json": json_report.render, ".txt": text.render}
 ROUTE = """

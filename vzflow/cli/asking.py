@@ -44,8 +44,8 @@ def check(
 ) -> None:  # fmt: skip
     """Say what the model makes of a flow that was not seen."""
     from vzflow.pipeline import supposed, verbs
-    from vzflow.report import checked
-    from vzflow.report.plain import json_text, printable
+    from vzflow.reports import checked
+    from vzflow.reports.plain import json_text, printable
 
     one_of(output, ("text", "json"))
     _known(transport or (), supposed.TRANSPORTS, "--transport")

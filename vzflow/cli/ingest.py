@@ -111,8 +111,8 @@ def run(
 ) -> None:
     """Do the scheduled batch of a route file: ingest what is new, classify, report."""
     from vzflow.pipeline.route import run_route
-    from vzflow.report import json_report, text
-    from vzflow.report.plain import printable
+    from vzflow.reports import json_report, text
+    from vzflow.reports.plain import printable
 
     def as_text(facts: Any) -> str:  # noqa: ANN401 - the facts of a report
         return text.render(printable(facts))

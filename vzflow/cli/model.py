@@ -16,7 +16,7 @@ def show(model: ModelOption = None, output: OutputOption = "text") -> None:
     """Print the rules of a model, each with the row it quotes."""
     from vzflow.model.document import load
     from vzflow.pipeline.judge import DEFAULT_MODEL, today
-    from vzflow.report import rules
+    from vzflow.reports import rules
 
     one_of(output, ("text", "json"))
     loaded = load(model or [DEFAULT_MODEL], on=today())
@@ -52,7 +52,7 @@ def lint(
 
     from vzflow.flow.terms import Level
     from vzflow.pipeline import lint as linting
-    from vzflow.report import lint as report
+    from vzflow.reports import lint as report
 
     one_of(output, ("text", "json", "sarif"))
     levels = list(Level)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def print_report(judge: Judge, output: str, asked: Asked | None, baseline: pa.Table | None = None) -> dict[str, Any]:
     from vzflow.pipeline.answer import report_facts
     from vzflow.pipeline.judge import Asked
-    from vzflow.report import json_report, text
-    from vzflow.report.plain import printable
+    from vzflow.reports import json_report, text
+    from vzflow.reports.plain import printable
 
     facts = report_facts(judge, asked or Asked(), baseline)
     write(json_report.render(facts) if output == "json" else text.render(printable(facts), colour=colour(sys.stdout)))
@@ -31,7 +31,7 @@ def print_report(judge: Judge, output: str, asked: Asked | None, baseline: pa.Ta
 
 
 def print_rows(table: pa.Table, output: str) -> None:
-    from vzflow.report.plain import aligned, instant, json_text
+    from vzflow.reports.plain import aligned, instant, json_text
 
     names = _distinct(table.column_names)
     try:
@@ -59,7 +59,7 @@ def _distinct(names: Sequence[str]) -> list[str]:
 def tell(inputs: Sequence[InputResult], errors: Sequence[VzflowError], *, quiet: bool) -> None:
     """Say what became of the inputs; errors are said in any case, a line each."""
     from vzflow.pipeline.ingest import advice
-    from vzflow.report.plain import aligned
+    from vzflow.reports.plain import aligned
 
     def fate(one: InputResult) -> tuple[str, ...]:
         rejects = ", ".join(f"{reason} {count}" for reason, count in sorted(one.rejects.items()))
@@ -84,7 +84,7 @@ def colour(stream: Any) -> bool:  # noqa: ANN401 - a text stream
 
 
 def say(text: str) -> None:
-    from vzflow.report.plain import printable
+    from vzflow.reports.plain import printable
 
     print(f"vzflow: {printable(text)}", file=sys.stderr)
 

@@ -11,8 +11,8 @@ from vzflow.cli.output import colour, write
 def plan(store: StoreOption = DEFAULT_STORE, model: ModelOption = None, output: OutputOption = "text") -> None:
     """Say for each documented row which source would prove it, and the settings that turn it on."""
     from vzflow.pipeline import verbs
-    from vzflow.report import plan as report
-    from vzflow.report.plain import json_text, printable
+    from vzflow.reports import plan as report
+    from vzflow.reports.plain import json_text, printable
 
     one_of(output, ("text", "json"))
     found = report.with_commands(verbs.plan(store_if_any(store), model=model or ()))

@@ -21,7 +21,7 @@ def progress_bar(*, quiet: bool) -> Iterator[Progress | None]:
     if quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield None
         return
-    from vzflow.report.plain import printable
+    from vzflow.reports.plain import printable
 
     drawn = began = 0.0
     before = ""

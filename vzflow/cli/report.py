@@ -106,8 +106,8 @@ def explain(
 ) -> None:  # fmt: skip
     """Show every reason, rule, identity interval and record behind a verdict."""
     from vzflow.pipeline import verbs
-    from vzflow.report import explanation
-    from vzflow.report.plain import json_text
+    from vzflow.reports import explanation
+    from vzflow.reports.plain import json_text
 
     one_of(output, ("text", "json"))
     found = verbs.explain(store, what, model=model or (), inputs=inputs or (), extract=extract, dissect=dissect)

@@ -38,7 +38,7 @@ def query(
     """Run one of the shipped questions."""
     from vzflow.model import catalogue
     from vzflow.pipeline import verbs
-    from vzflow.report.plain import aligned, json_text
+    from vzflow.reports.plain import aligned, json_text
 
     one_of(output, ("text", "json"))
     if name == "list":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vzflow.report.plain import json_text
+from vzflow.reports.plain import json_text
 
 #: Facts the text needs and the contract leaves out.
 _INTERNAL = {"gate"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vzflow.report.plain import aligned, coloured
+from vzflow.reports.plain import aligned, coloured
 
 _COLOURS = {"plaintext": "critical", "unexpected": "high", "unknown": "medium", "expected": "good"}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from vzflow.report.plain import aligned
+from vzflow.reports.plain import aligned
 
 
 def render(tables: Mapping[str, pa.Table], names: Sequence[str], as_json: bool) -> str:

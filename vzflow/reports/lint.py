@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from vzflow.flow.finding import LintFinding
 from vzflow.flow.terms import Level, LintCode
-from vzflow.report import sarif
-from vzflow.report.plain import coloured, json_text, printable
+from vzflow.reports import sarif
+from vzflow.reports.plain import coloured, json_text, printable
 
 _COLOURS = {Level.ERROR: "high", Level.WARNING: "medium", Level.NOTE: "low"}
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vzflow.report.plain import aligned, coloured
+from vzflow.reports.plain import aligned, coloured
 
 #: Keys and Envoy operators of the access log that proves most, beyond what Istio's default has: the TLS of both sides,
 #: the peer that really connected, and whether the handshake failed. JSON, because text escapes nothing.

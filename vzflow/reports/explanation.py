@@ -7,7 +7,7 @@ from typing import Any
 
 from vzflow.flow import terms
 from vzflow.flow.schema import COLUMNS
-from vzflow.report.plain import aligned, coloured, instant, printable
+from vzflow.reports.plain import aligned, coloured, instant, printable
 
 Found = Mapping[str, Any]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from textwrap import wrap
 from typing import Any
 
-from vzflow.report.plain import aligned, coloured, to_the_second
+from vzflow.reports.plain import aligned, coloured, to_the_second
 
 #: Lines per table; the rest is counted, and `vzflow query` lists it.
 MOST = 12

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 from pipeline.pipeline_support import SAMPLE_INPUTS, SAMPLES, SNAPSHOT
-from report.report_support import normalised
+from reports.report_support import normalised
 
 from vzflow.pipeline import explaining, extraction
 from vzflow.pipeline.answer import report_facts
 from vzflow.pipeline.ingest import ingest
 from vzflow.pipeline.judge import Asked, Judge, model_of
 from vzflow.pipeline.subject import subject_of
-from vzflow.report import explanation, json_report, text
-from vzflow.report.plain import instant
+from vzflow.reports import explanation, json_report, text
+from vzflow.reports.plain import instant
 from vzflow.store.lake import Lake
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from vzflow.flow import terms
-from vzflow.report import text
+from vzflow.reports import text
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 VERDICTS = [v.value for v in terms.Verdict]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vzflow.report.plain import aligned, coloured, instant, json_text, printable, to_the_second
+from vzflow.reports.plain import aligned, coloured, instant, json_text, printable, to_the_second
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from vzflow.readers.envoy.given import compiled, given
-from vzflow.report import plan
+from vzflow.reports import plan
 
 ROW = {
     "rule_id": "R1", "transport": "mtls", "initiators": "a", "responders": "b", "ports": "80", "protocol": "tcp",

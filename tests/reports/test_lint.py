@@ -5,7 +5,7 @@ from importlib.metadata import version
 
 from vzflow.flow.finding import LintFinding
 from vzflow.flow.terms import LintCode
-from vzflow.report import lint
+from vzflow.reports import lint
 
 FOUND = [
     LintFinding("docs/net work.md", 3, 7, LintCode.NO_PORT, "row R01 has `x` as its port"),
