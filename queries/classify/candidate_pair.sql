@@ -1,5 +1,5 @@
 -- says: Every pair of candidates of a combination, and whether it is one pod that reached itself through its own Service.
--- reads: combination, set_candidate, asked_candidate, party_port, service_cluster
+-- reads: combination, set_candidate, candidate, party_port, service_cluster
 -- returns: combination, initiator_party, responder_party, spoken_party, itself
 -- one row per: combination, initiator_party, responder_party
 -- Where others are candidates too, only a port that a Service leads to may be reached so. kube-proxy masquerades what it
@@ -8,7 +8,7 @@ WITH asked AS (
   SELECT c.combination, c.initiator_set, c.responder_set, c.protocol, c.target_port, p.party_id, p.cluster, p.node
   FROM combination c
   JOIN set_candidate r ON r.set_id = c.responder_set
-  JOIN asked_candidate p ON p.party_id = r.party_id AND p.kind = 'pod'
+  JOIN candidate p ON p.party_id = r.party_id AND p.kind = 'pod'
   WHERE c.may_be_itself
 ), able AS (
   SELECT a.combination, a.party_id
@@ -26,7 +26,7 @@ WITH asked AS (
   FROM able b
   JOIN asked a ON a.combination = b.combination AND a.party_id = b.party_id
   JOIN set_candidate i ON i.set_id = a.initiator_set
-  JOIN asked_candidate n ON n.party_id = i.party_id AND n.kind = 'node' AND n.cluster = a.cluster AND n.node = a.node
+  JOIN candidate n ON n.party_id = i.party_id AND n.kind = 'node' AND n.cluster = a.cluster AND n.node = a.node
   LEFT JOIN set_candidate o ON o.set_id = a.initiator_set AND o.party_id = a.party_id
   WHERE o.party_id IS NULL
   GROUP BY a.combination, a.party_id

@@ -1,21 +1,16 @@
 -- says: Both ends of each flow as one set of candidates each, and what the record alone proves.
--- reads: recorded, located, called, window_holder, population, set_overlap, set_account, set_fact, set_mate, trust_domain, era
+-- reads: recorded, located, window_holder, population, set_overlap, set_account, set_fact, set_mate, trust_domain, era
 -- returns: segment, record, first_seen, until, turned, firm, off_wire, tunnel, contradicted, initiator_set, initiator_name_set, initiator_address_set, initiator_identity_basis, responder_set, responder_name_set, responder_address_set, responder_identity_basis, protocol, target_port, responder_service, seen, seen_basis, trusted, has_payload, mesh_mtls, evidence_origin, outcome, era, may_be_itself, combination
 -- one row per: segment, record
 -- A name wins over an address that nobody else held then; where the two name different holders both are candidates.
 -- Of a node's holders the one who declares the port wins over the node's name. Sets: `either:NAME+ADDRESS+LATER`, and
 -- `behind:SET@CHANGED` where a node's address may also stand for the pods it masqueraded then.
 -- `may_be_itself`: a candidate of both ends may be one pod that reached itself. Of pods judged as one it says which did.
-WITH overlap AS (
-  SELECT o.name_set, o.address_set
-  FROM (SELECT DISTINCT set_id FROM called) n JOIN set_overlap o ON o.name_set = n.set_id
-), account AS (
+WITH account AS (
   SELECT a.set_id, a.namespace, a.service_account
   FROM (SELECT max(1) AS certified FROM recorded WHERE initiator_principal LIKE 'spiffe://%/ns/%/sa/%') p
   JOIN set_fact t ON t.has_account AND p.certified = 1
   JOIN set_account a ON a.set_id = t.set_id
-), mate AS (
-  SELECT o.set_id, o.crowd FROM set_mate o JOIN set_fact t ON t.set_id = o.set_id
 ), widened AS (
   SELECT segment, record,
     listagg(CASE WHEN initiator THEN set_id END, '+' ORDER BY set_id) AS initiator_window,
@@ -78,8 +73,8 @@ WITH overlap AS (
       AND l.payload_sent IS NULL AND l.payload_received IS NULL AS cut_headers
   FROM located l
   LEFT JOIN widened w ON w.segment = l.segment AND w.record = l.record
-  LEFT JOIN overlap oi ON oi.name_set = l.initiator_name_set AND oi.address_set = l.initiator_address_set
-  LEFT JOIN overlap orr ON orr.name_set = l.responder_name_set AND orr.address_set = l.responder_address_set
+  LEFT JOIN set_overlap oi ON oi.name_set = l.initiator_name_set AND oi.address_set = l.initiator_address_set
+  LEFT JOIN set_overlap orr ON orr.name_set = l.responder_name_set AND orr.address_set = l.responder_address_set
   LEFT JOIN (SELECT DISTINCT trust_domain FROM trust_domain) d ON l.initiator_principal LIKE 'spiffe://%'
     AND d.trust_domain = split_part(l.initiator_principal, '/', 3)
   LEFT JOIN set_fact b ON b.set_id = CASE WHEN d.trust_domain IS NOT NULL THEN l.initiator_address_set END AND b.has_account
@@ -175,7 +170,7 @@ WITH overlap AS (
          WHEN d.from_node THEN true
          ELSE m.set_id IS NOT NULL END AS may_be_itself
   FROM decided d
-  LEFT JOIN mate m ON m.set_id = CASE WHEN d.responder_class IS NULL AND d.to_pod
+  LEFT JOIN set_mate m ON m.set_id = CASE WHEN d.responder_class IS NULL AND d.to_pod
                                         THEN CASE WHEN d.initiator_class IS NOT NULL THEN d.initiator_set END
                                       WHEN d.initiator_class IS NULL AND d.from_pod AND NOT d.from_node
                                         THEN d.responder_set END

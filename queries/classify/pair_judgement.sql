@@ -1,5 +1,5 @@
 -- says: The three answers and the verdict for each pair of candidates of a combination.
--- reads: combination, candidate_pair, set_candidate, asked_candidate, asked_term, asked_probe, party_component, component, selector, rule, rule_grant, rule_match, mesh_mode
+-- reads: combination, candidate_pair, set_candidate, candidate, candidate_term, party_port, party_component, component, selector, rule, rule_grant, rule_match, mesh_mode
 -- returns: combination, initiator_party, responder_party, verdict, reason, rule_id, rule_status, transport_required, transport_status, transport, transport_basis, transport_grade
 -- one row per: combination, initiator_party, responder_party
 -- A Service whose pods are not known is nobody: what answers behind it may be anyone.
@@ -16,12 +16,12 @@ WITH claimed AS (
   SELECT c.combination, r.party_id AS responder_party, max(CASE WHEN n.component IS NOT NULL THEN 1 ELSE 0 END) AS unmet
   FROM combination c
   JOIN set_candidate r ON r.set_id = c.responder_set
-  JOIN asked_term t ON t.party_id = r.party_id
+  JOIN candidate_term t ON t.party_id = r.party_id
   JOIN rule_grant g ON g.to_term = t.term
   JOIN rule u ON u.rule_id = g.rule_id AND u.revoked_by IS NULL AND (u.expires IS NULL OR u.expires > c.era)
   LEFT JOIN unmet n ON g.from_term = 'component:' || n.component
-  LEFT JOIN asked_probe pp ON pp.party_id = r.party_id AND pp.protocol = c.protocol
-    AND pp.port = c.target_port
+  LEFT JOIN party_port pp ON pp.party_id = r.party_id AND pp.protocol = c.protocol
+    AND pp.port = c.target_port AND pp.role IN ('probe', 'probe_connect')
   WHERE t.term LIKE 'component:%' AND (g.protocol IS NULL OR g.protocol = c.protocol)
     AND (g.port_lo IS NULL OR c.target_port BETWEEN g.port_lo AND g.port_hi)
     AND (g.port_class IS NULL OR pp.port IS NOT NULL)
@@ -40,8 +40,8 @@ WITH claimed AS (
     k.party_id IS NOT NULL OR pr.component IS NOT NULL AS claimed
   FROM combination c
   JOIN candidate_pair w ON w.combination = c.combination
-  JOIN asked_candidate pi ON pi.party_id = w.initiator_party
-  JOIN asked_candidate pr ON pr.party_id = w.responder_party
+  JOIN candidate pi ON pi.party_id = w.initiator_party
+  JOIN candidate pr ON pr.party_id = w.responder_party
   LEFT JOIN mesh_mode m ON m.party_id = w.responder_party AND m.protocol = c.protocol
     AND coalesce(m.port, -1) = coalesce(c.target_port, -1)
   LEFT JOIN rule_match a ON a.combination = c.combination AND a.initiator_party = w.spoken_party
