@@ -501,6 +501,10 @@ class LintCode(Closed):
         "VZ3306", Level.NOTE, "The model has no infrastructure rules, so probes and DNS count as undocumented.",
         "Add them, or overlay a file that has them.",
     )  # fmt: skip
+    UNDECLARED = (
+        "VZ3307", Level.ERROR, "No file states whether the mesh is on, or its trust domains: no flow is judged so.",
+        "Write `mesh: on` or `mesh: off`, and `trust_domains: [cluster.local]` or what they are.",
+    )  # fmt: skip
     NO_PODS = (
         "VZ3401", Level.WARNING, "No pod of the snapshots belongs to a component.",
         "Correct namespaces or selectors, or remove what no longer runs.",

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from model.page.page_support import DAY, HEAD, lint, told
 
 from vzflow.flow.terms import Level, LintCode
-from vzflow.model.document import load_names
+from vzflow.model.document import load
 
 SEEN = "| Component | Pod Port | From | Transport | Egress to |\n|---|---|---|---|---|\n"
 CLEAN = SEEN + "| Web | 8080 | Gateway | mTLS | - |\n| Gateway | 8443 | Web | TLS | - |\n"
@@ -74,7 +74,7 @@ def test_a_webhook_belongs_to_the_pod_that_the_model_has_for_it():
     """With a model its components decide; without one, that a component serves outside clients makes it doubtful."""
     page = HOOKS + "| Rancher | 9443 | API server | Webhook |\n| istiod | 15017 | API server | Webhook |\n"
     assert told(page, "webhook_pod") == []
-    assert told(page, "webhook_pod", model=load_names(["verrazzano-1.0"], on=DAY)) == [(3, 3)]
+    assert told(page, "webhook_pod", model=load(["verrazzano-1.0"], on=DAY)) == [(3, 3)]
     public = page + "| Rancher | 80 | NGINX | Access from external client |\n| istiod | 15012 | Envoy | xDS |\n"
     assert told(public, "webhook_pod") == [(3, 3)]
 
@@ -93,7 +93,7 @@ def test_components_that_no_model_knows_are_told_only_where_a_model_was_given():
     """Without one none is known."""
     page = HEAD + "| Keycloak | 1 | Prometheus | - |\n| Shop | 1 | Prometheus | - |\n"
     assert told(page, "component_unknown") == []
-    assert told(page, "component_unknown", model=load_names(["verrazzano-1.0"], on=DAY)) == [(4, 3)]
+    assert told(page, "component_unknown", model=load(["verrazzano-1.0"], on=DAY)) == [(4, 3)]
 
 
 def test_a_word_that_was_probably_misspelled_is_told_with_what_was_meant():
