@@ -420,6 +420,10 @@ class LintCode(Closed):
         "VZ3008", Level.NOTE, "A table has no columns for component, pod port and source, so it is not read.",
         "Name its columns Component, Pod Port and From if it says who may reach whom.",
     )  # fmt: skip
+    NO_ROWS = (
+        "VZ3009", Level.WARNING, "A table has a header and no rows, so it allows nothing.",
+        "Give it its rows, or take it out.",
+    )  # fmt: skip
     NO_COMPONENT = (
         "VZ3101", Level.ERROR, "A row names no component, so it is not read.", "Name it in the row itself.",
     )  # fmt: skip

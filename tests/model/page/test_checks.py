@@ -26,6 +26,7 @@ CASES = {
     "table_in_code": (row("\n```\n" + HEAD + "```"), (7, 1), row("\n```\n| x | y |\n```")),
     "not_closed": (row("\n```\n| Web |"), (6, 1), row("\n```\n| Web |\n```")),
     "table_not_read": (row("\n| Name | Colour |\n|---|---|\n| Web | red |"), (6, 1), CLEAN),
+    "no_rows": (row("\n" + HEAD), (6, 1), row("\n| Name | Colour |\n|---|---|")),
     "no_component": (row("| - | 1 | Web | TLS | - |"), (5, 3), CLEAN),
     "no_port": (row("| Web | tcp | Web | TLS | - |"), (5, 9), row("| Web | any | Web | TLS | - |")),
     "no_source": (row("| Web | 1 | none | TLS | - |"), (5, 13), CLEAN),
@@ -53,6 +54,18 @@ def test_defect_is_told_at_its_place_and_only_where_it_is(code, case):
 def test_nothing_is_wrong_with_a_page_that_says_everything():
     """Otherwise nobody would look at what is told."""
     assert lint(CLEAN) == []
+
+
+def test_no_message_repeats_a_page_that_got_into_a_cell():
+    """What is found is read in a terminal: names are cut, lists end with how many more there are."""
+    long = [f"{word} {'x' * 20_000}" for word in ("Proxy", "Web", "external", "webhook", "Web-")]
+    many = ", ".join(f"s{n}{'y' * 5_000}" for n in range(90))
+    rows = [(a, "8080", f"{b}, {c}", d) for a in long for b in long for c in (long[2], many) for d in long]
+    rows += [(a, a, a, a) for a in long]
+    for head in (HEAD, "| Component | Pod Port | From | Transport |\n|---|---|---|---|\n"):
+        page = head + "".join(f"| {' | '.join(cells)} |\n" for cells in rows)
+        codes = {f.code.name for f in lint(page) if len(f.message) > 600}
+        assert codes == set()
 
 
 HOOKS = "| Component | Port | From | Description |\n|---|---|---|---|\n"

@@ -36,6 +36,21 @@ def test_every_source_of_a_cell_is_an_edge_of_its_own():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("cell", ["and", "and, or", "& / +", "AND<br>or"])
+def test_a_cell_of_nothing_but_conjunctions_names_no_source(cell):
+    """`and` is nobody."""
+    assert told(f"{HEAD}| Web | 80 | {cell} | - |\n", "no_source") == [(3, 14)]
+
+
+@pytest.mark.parametrize(
+    "cell", ["Gateway, and Batch", "Gateway and", "or Gateway", "Gateway AND Batch", "Gateway,and"]
+)
+def test_conjunctions_are_no_part_of_a_name(cell):
+    """Wherever in the cell they stand; a name may begin with their letters."""
+    assert {edge[1] for edge in edges(f"{HEAD}| Web | 80 | {cell} | - |\n")} <= {"gateway", "batch"}
+    assert edges(f"{HEAD}| Web | 80 | Orders-and-more, Android | - |\n")[0][1] == "orders-and-more"
+
+
 def test_a_name_with_a_comma_that_the_table_has_is_one_name():
     """Only what is no name as a whole is taken apart."""
     text = HEAD + "| Search and Rescue | 80 | any | - |\n| Web | 80 | Search and Rescue | - |\n"
