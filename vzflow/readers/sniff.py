@@ -141,9 +141,9 @@ def sniff(head: bytes, path: str, wanted: str = "auto", envoy_format: str | None
     for kind in kinds:
         if kind.is_log and kind.recognises(inner):
             return kind
-    for magic, what in _FOREIGN:
-        if head.startswith(magic):
-            raise UnreadableInput("cannot read this", at=Place(path), do=f"It is {what}.")
+    foreign = next((what for magic, what in _FOREIGN if head.startswith(magic)), None)
+    if foreign is not None:
+        raise UnreadableInput("cannot read this", at=Place(path), do=f"It is {foreign}.")
     known = FORMATS[wanted].says if wanted != "auto" else " ".join(f.says for f in FORMATS.values())
     raise UnreadableInput(
         f"the beginning {head[:8]!r} is not of {'a known' if wanted == 'auto' else 'that'} format",
