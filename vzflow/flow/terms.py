@@ -421,6 +421,10 @@ class LintCode(Closed):
         "VZ3008", Level.NOTE, "A table has no columns for component, pod port and source, so it is not read.",
         "Name its columns Component, Pod Port and From if it says who may reach whom.",
     )  # fmt: skip
+    NO_ROWS = (
+        "VZ3009", Level.WARNING, "A table has a header and no rows, so it allows nothing.",
+        "Give it its rows, or take it out.",
+    )  # fmt: skip
     NO_COMPONENT = (
         "VZ3101", Level.ERROR, "A row names no component, so it is not read.", "Name it in the row itself.",
     )  # fmt: skip
@@ -501,6 +505,10 @@ class LintCode(Closed):
     NO_INFRASTRUCTURE = (
         "VZ3306", Level.NOTE, "The model has no infrastructure rules, so probes and DNS count as undocumented.",
         "Add them, or overlay a file that has them.",
+    )  # fmt: skip
+    UNDECLARED = (
+        "VZ3307", Level.ERROR, "No file states whether the mesh is on, or its trust domains: no flow is judged so.",
+        "Write `mesh: on` or `mesh: off`, and `trust_domains: [cluster.local]` or what they are.",
     )  # fmt: skip
     NO_PODS = (
         "VZ3401", Level.WARNING, "No pod of the snapshots belongs to a component.",

@@ -49,6 +49,13 @@ def _pods_unknown(model: Model) -> Iterator[_Found]:
             yield component.place, LintCode.PODS_UNKNOWN, f"nothing says which pods `{component.name}` is ({ids})"
 
 
+def _undeclared(model: Model) -> Iterator[_Found]:
+    open_ = [key for key, said in (("mesh", model.mesh), ("trust_domains", model.trust_domains)) if not said]
+    if open_:
+        what = f"no file states {' and '.join(f'`{key}`' for key in open_)}"
+        yield Place(model.sources[0][0], 1), LintCode.UNDECLARED, what
+
+
 def _never_used(model: Model) -> Iterator[_Found]:
     used = set(_rules_by_term(model))
     for component in model.components:
@@ -118,7 +125,7 @@ def _classes(model: Model) -> Iterator[_Found]:
 
 
 def _unsaid(model: Model) -> Iterator[_Found]:
-    open_rules = [r for r in _live(model) if r.transport == "unspecified" and r.grants and model.mesh == "on"]
+    open_rules = [r for r in _live(model) if r.transport == "unspecified" and r.grants and model.mesh != "off"]
     if open_rules:
         what = f"{len(open_rules)} rules leave the transport unspecified: {_ids(r.id for r in open_rules)}"
         yield open_rules[0].place, LintCode.TRANSPORT_UNSTATED, what
@@ -173,7 +180,7 @@ def _not_protected(model: Model) -> Iterator[_Found]:
 
 
 _CHECKS: tuple[Callable[[Model], Iterator[_Found]], ...] = (
-    _pods_unknown, _never_used, _edges, _webhooks, _classes, _unsaid, _expired, _same_pods, _not_protected,
+    _undeclared, _pods_unknown, _never_used, _edges, _webhooks, _classes, _unsaid, _expired, _same_pods, _not_protected,
 )  # fmt: skip
 
 
