@@ -499,7 +499,7 @@ class LintCode(Closed):
     )  # fmt: skip
     NO_INFRASTRUCTURE = (
         "VZ3306", Level.NOTE, "The model has no infrastructure rules, so probes and DNS count as undocumented.",
-        "Add them, or overlay a file that has them.",
+        "Add them, or overlay the shipped ones: `--model kubernetes`.",
     )  # fmt: skip
     NO_PODS = (
         "VZ3401", Level.WARNING, "No pod of the snapshots belongs to a component.",
