@@ -177,7 +177,9 @@ class _Overlay:
     def model(self) -> Model:
         first = self._files[0]
         if self._mesh is None:
-            raise first.problem("no file says whether the mesh is on", "Write `mesh: on` or `mesh: off` in the first.")
+            raise first.problem(
+                "no file says whether the mesh is on", "Write `mesh: on` or `mesh: off` in a file of yours."
+            )
         if self._trust is None:
             raise first.problem("no file names the mesh's trust domains", "Write `trust_domains: [cluster.local]`.")
         for file in self._files:
