@@ -93,7 +93,7 @@ def test_an_overlay_s_findings_are_at_the_overlay():
 
 
 def test_the_shipped_model_has_no_error_and_does_not_contradict_itself():
-    """What it leaves open is known: egress and some rules' transport; in 1.7 Argo CD's pods, too."""
-    for name, more in (("verrazzano-1.0", set()), ("verrazzano-1.7", {"class_as_source"})):
+    """What it leaves open is known: egress and some rules' transport."""
+    for name in ("verrazzano-1.0", "verrazzano-1.7"):
         found = {f.code.name.lower() for f in findings(load([name], on=DAY))}
-        assert found == {"egress_unstated", "transport_unstated"} | more
+        assert found == {"egress_unstated", "transport_unstated"}
