@@ -35,6 +35,7 @@ BASE: dict[str, pa.Schema] = {
     **lookups.MODEL,
     **lookups.ASKED,
     **lookups.COMPARED,
+    **{f"every_{name}": schema for name, schema in lookups.IDENTITY.items() if name in catalogue.lived()},
 }
 
 
@@ -55,8 +56,10 @@ class Session:
     def run(self, query: catalogue.Query, case: Path, params: dict | None = None) -> pa.Table:
         """Run *query* on the tables of *case*; a table that is neither there nor made by a query is empty."""
         kind = query.path.parent.name
-        of_views = kind not in ("classify", "explain", "lint") or bool(set(query.reads) & set(catalogue.views()))
-        made = made_by_queries(of_views=of_views)
+        of_views = kind not in ("lived", "classify", "explain", "lint") or bool(
+            set(query.reads) & set(catalogue.views())
+        )
+        made = dict(catalogue.lived()) if kind == "lived" else made_by_queries(of_views=of_views)
         done: dict[str, str] = {}
         for name in query.reads:
             self._provide(name, case, made, done)
@@ -66,6 +69,8 @@ class Session:
         if name in done:
             return done[name]
         given = given_rows(case, name)
+        if given is None and name.startswith("every_"):
+            given = given_rows(case, name.removeprefix("every_"))
         query = made.get(name)
         reads = [self._provide(read, case, made, done) for read in query.reads] if query else []
         what = json.dumps([given, query and query.sql, reads])
