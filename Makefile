@@ -21,7 +21,7 @@ demo: $(VENV)/.installed
 # other examples than the usual ones: make test SEED=random
 test: JOBS ?= $(if $(K),0,logical)
 test: compiled
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(if $(K),-k "$(K)") $(if $(SEED),--hypothesis-seed=$(SEED))
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(if $(K),-k "$(K)") $(if $(SEED),--hypothesis-seed=$(SEED))
 
 check: compiled
 	$(BIN)/ruff format --check .
