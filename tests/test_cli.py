@@ -773,6 +773,21 @@ def test_progress_is_shown_on_a_terminal_and_wiped(tmp_path):
     assert "\x1b" not in dumb
 
 
+def test_explain_shows_how_far_it_has_read_an_input_again(tmp_path):
+    """A capture of many gigabytes is read twice: nobody should wonder what happens."""
+    put(tmp_path / "a.log", envoy_log(0, 50))
+    vzflow("ingest", "--store", "S", "a.log", cwd=tmp_path)
+    (one,) = json.loads(
+        vzflow("sql", "select min(flow_id) id from flow", "--store", "S", "-o", "json", cwd=tmp_path).stdout
+    )
+    shown, code = on_terminal(["explain", one["id"], "--store", "S"], tmp_path)
+    assert code == 0
+    bar, text = shown.rsplit("\r\x1b[K", 1)
+    assert re.search(r"\r\x1b\[K\[#{30}\] 100 % a\.log", bar)
+    assert one["id"] in text
+    assert "\r\x1b" not in on_terminal(["explain", one["id"], "--store", "S", "--quiet"], tmp_path)[0]
+
+
 def test_colour_on_a_terminal_unless_no_color(work):
     """NO_COLOR is honoured when it is not empty, as no-color.org has it."""
     shown, _ = on_terminal(["report", "--store", "S"], work)

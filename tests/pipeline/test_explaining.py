@@ -337,11 +337,16 @@ def test_element_of_a_document_is_placed_and_cut_out(tmp_path):
     assert found["extracted"][0]["differs"] == {}
 
 
-def test_long_input_is_not_read_unasked(tmp_path):
-    """To name the byte is not worth minutes."""
-    log = put(tmp_path / "a.log", envoy_log(1, 5))
-    ingest([log], tmp_path / "S")
-    flow_id = flow_of(tmp_path / "S", 2)
-    with patch.object(extraction, "LOOKED_AT", 10):
-        assert "too long" in explain(tmp_path / "S", flow_id)["place"]["why_not"]
-        assert explain(tmp_path / "S", flow_id, inputs=[str(log)])["place"]["offset"] == len(envoy_line(1))
+def test_a_long_input_is_looked_through_and_tells_how_far(tmp_path):
+    """Whoever asks for the byte waits for it, and sees how far it is: once to its end, once up to the record."""
+    capture = tmp_path / "a.pcap"
+    put(capture, (SAMPLES / "verrazzano.pcap").read_bytes())
+    ingest([capture], tmp_path / "S")
+    receipts = open_judge(tmp_path / "S").lake.receipts().to_pylist()
+    (row,) = explaining.rows_of(open_judge(tmp_path / "S"), [rows(tmp_path / "S")[0]["flow_id"]])
+    told = []
+    long = [receipt | {"offset_to": 100 << 30} for receipt in receipts]
+    place = extraction.place_of(long, row, (), told.append)
+    assert (place["offset"] is None, place["why_not"]) == (False, None)
+    assert {(one.name, one.total) for one in told} == {(str(capture), capture.stat().st_size)}
+    assert max(one.done for one in told) == capture.stat().st_size

@@ -51,6 +51,13 @@ def _pods_unknown(model: Model) -> Iterator[_Found]:
             yield component.place, LintCode.PODS_UNKNOWN, f"nothing says which pods `{component.name}` is ({ids})"
 
 
+def _undeclared(model: Model) -> Iterator[_Found]:
+    open_ = [key for key, said in (("mesh", model.mesh), ("trust_domains", model.trust_domains)) if not said]
+    if open_:
+        what = f"no file states {' and '.join(f'`{key}`' for key in open_)}"
+        yield Place(model.sources[0][0], 1), LintCode.UNDECLARED, what
+
+
 def _never_used(model: Model) -> Iterator[_Found]:
     used = set(_rules_by_term(model))
     for component in model.components:
@@ -121,7 +128,7 @@ def _classes(model: Model) -> Iterator[_Found]:
 
 def _unsaid(model: Model) -> Iterator[_Found]:
     outside = {f"component:{c.name}" for c in model.components if not c.in_scope and c.mesh == "no"} | _NO_PODS
-    open_rules = [r for r in _live(model) if r.transport == "unspecified" and model.mesh == "on"]
+    open_rules = [r for r in _live(model) if r.transport == "unspecified" and model.mesh != "off"]
     open_rules = [r for r in open_rules if not _responders(r) <= outside]
     if open_rules:
         what = f"the transport of {_count(open_rules, 'rule')} is unspecified: {_ids(r.id for r in open_rules)}"
@@ -177,7 +184,7 @@ def _not_protected(model: Model) -> Iterator[_Found]:
 
 
 _CHECKS: tuple[Callable[[Model], Iterator[_Found]], ...] = (
-    _pods_unknown, _never_used, _edges, _webhooks, _classes, _unsaid, _expired, _same_pods, _not_protected,
+    _undeclared, _pods_unknown, _never_used, _edges, _webhooks, _classes, _unsaid, _expired, _same_pods, _not_protected,
 )  # fmt: skip
 
 
