@@ -64,7 +64,8 @@ def queries_page() -> str:
         "queries the views, and the classification tables are made in the order listed.\n"
     ]
     for title, found in (
-        ("Questions", catalogue.questions()), ("Views", catalogue.views()), ("Classification", catalogue.stages()),
+        ("Questions", catalogue.questions()), ("Views", catalogue.views()),
+        ("Lookups, cut to who lived while the flows lasted", catalogue.lived()), ("Classification", catalogue.stages()),
         ("Behind `vzflow explain`", catalogue.explanations()), ("Behind `vzflow model lint`", catalogue.lints()),
     ):  # fmt: skip
         parts.append(f"\n## {title}\n")

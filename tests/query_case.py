@@ -34,6 +34,7 @@ BASE: dict[str, pa.Schema] = {
     **lookups.MODEL,
     **lookups.ASKED,
     **lookups.COMPARED,
+    **{f"every_{name}": schema for name, schema in lookups.IDENTITY.items() if name in catalogue.lived()},
 }
 
 
@@ -46,8 +47,8 @@ def made_by_queries(*, of_views: bool) -> dict[str, catalogue.Query]:
 def run_case(query: catalogue.Query, case: Path, params: dict | None = None) -> pa.Table:
     """Run *query* on the tables of the folder *case*; a table that is neither there nor made by a query is empty."""
     kind = query.path.parent.name
-    of_views = kind not in ("classify", "explain", "lint") or bool(set(query.reads) & set(catalogue.views()))
-    made = made_by_queries(of_views=of_views)
+    of_views = kind not in ("lived", "classify", "explain", "lint") or bool(set(query.reads) & set(catalogue.views()))
+    made = dict(catalogue.lived()) if kind == "lived" else made_by_queries(of_views=of_views)
     with connect(threads=1) as duck:
         done: set[str] = set()
         for name in query.reads:
@@ -60,6 +61,8 @@ def _provide(duck: Duck, name: str, case: Path, made: dict[str, catalogue.Query]
         return
     done.add(name)
     given = given_rows(case, name)
+    if given is None and name.startswith("every_"):
+        given = given_rows(case, name.removeprefix("every_"))
     if name not in made:
         duck.register(name, _nothing(name) if given is None else table_of(given, BASE[name], name))
         return

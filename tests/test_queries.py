@@ -8,10 +8,11 @@ from datetime import datetime
 import pytest
 from query_case import BASE, QUERIES, only, plain, rows_of, run_case
 
+from vzflow.flow import lookups
 from vzflow.model import catalogue
 
-ALL = [*catalogue.stages().values(), *catalogue.views().values(), *catalogue.explanations().values(),
-       *catalogue.lints().values(), *catalogue.questions().values()]  # fmt: skip
+ALL = [*catalogue.lived().values(), *catalogue.stages().values(), *catalogue.views().values(),
+       *catalogue.explanations().values(), *catalogue.lints().values(), *catalogue.questions().values()]  # fmt: skip
 CASES = [(query, case) for query in ALL for case in sorted((QUERIES / query.name).glob("*/"))]
 #: A value for every parameter any query takes.
 PARAMS = {"address": "10.0.0.1", "time": "2026-01-01T00:00:00Z", "initiator": "a", "responder": "b", "port": 1,
@@ -57,7 +58,7 @@ def test_query_has_a_case_that_fires_and_one_that_stays_silent(query):
 @pytest.mark.parametrize("query", ALL, ids=lambda q: q.name)
 def test_query_reads_only_tables_that_exist(query):
     """`reads` is not decoration: each name is a base table, a stage or a view."""
-    known = set(BASE) | set(catalogue.stages()) | set(catalogue.views())
+    known = set(BASE) | set(catalogue.lived()) | set(catalogue.stages()) | set(catalogue.views())
     assert set(query.reads) <= known
 
 
@@ -69,6 +70,12 @@ def test_query_reads_only_tables_that_exist(query):
 def test_answer_is_ordered(query):
     """Output can be compared only if the same rows always come in the same order."""
     assert query.one_row_per == ("query",) or "ORDER BY" in query.sql.rstrip().splitlines()[-1]
+
+
+def test_a_lookup_that_is_cut_keeps_its_columns():
+    """Queries read the same columns, whether they see everybody or those who lived meanwhile."""
+    for name, query in catalogue.lived().items():
+        assert name == "span" or query.returns == tuple(lookups.IDENTITY[name].names)
 
 
 def test_every_case_folder_is_of_a_query():

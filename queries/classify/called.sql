@@ -1,5 +1,5 @@
--- says: Who bore the names that these flows' records use, while they began.
--- reads: recorded, named, span
+-- says: Who bore the names that these flows' records use.
+-- reads: recorded, named
 -- returns: cluster, key, valid_from, valid_to, set_id
 -- one row per: cluster, key, valid_from
 WITH used AS (
@@ -24,4 +24,3 @@ WITH used AS (
 SELECT n.cluster, n.key, n.valid_from, n.valid_to, n.set_id
 FROM key k
 JOIN named n ON n.cluster = k.cluster AND n.key = k.key
-JOIN span s ON n.valid_from <= s.until AND n.valid_to > s.since

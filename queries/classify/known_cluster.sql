@@ -1,5 +1,6 @@
 -- says: Clusters of which anything is known.
--- reads: party
+-- reads: every_party
 -- returns: cluster
 -- one row per: cluster
-SELECT DISTINCT cluster FROM party WHERE kind <> 'range'
+-- Ever: that nobody of a cluster held anything meanwhile does not make it unknown.
+SELECT DISTINCT cluster FROM every_party WHERE kind <> 'range'

@@ -1,28 +1,13 @@
 -- says: Who each recorded end was when the flow began, by address and by the record's own names, and which way round.
--- reads: recorded, span, holding, endpoint, called, address_class, set_port
+-- reads: recorded, holding, endpoint, called, address_class, set_port
 -- returns: segment, record, cluster, first_seen, last_seen, initiator_ip, responder_ip, protocol, source, reporter, action, connection_state, response_code, app_protocol, hop, transport_seen, transport_seen_basis, initiator_principal, mesh_mtls, packets_sent, packets_received, payload_sent, payload_received, turned, firm, initiator_address_set, initiator_address_basis, initiator_known_until, initiator_name_set, responder_address_set, responder_address_basis, responder_known_until, responder_name_set, target_port, responder_service
 -- one row per: segment, record
 -- Each lookup finds at most one row: intervals are disjoint per key.
 -- The name set is `unknown` where the record names a pod (`pod:`, `prefix:`) that no snapshot knew then.
--- Only what held while any of these flows began is looked at. What is asked of few flows (names, what an address is that
--- nobody held, ports where the direction is a guess) is joined by a key that is null for all others: that costs nothing.
+-- What is asked of few flows (names, what an address is that nobody held, ports where the direction is a guess) is joined
+-- by a key that is null for all others: that costs nothing.
 -- A view: its rows are many, and read once, by `identified`.
-WITH held AS (
-  SELECT h.cluster, h.address, h.valid_from, h.valid_to, h.known_until, h.set_id
-  FROM holding h JOIN span s ON h.valid_from <= s.until AND h.valid_to > s.since
-), served AS (
-  SELECT p.cluster, p.address, p.protocol, p.port, p.valid_from, p.valid_to, p.known_until, p.set_id, p.target_port,
-    p.service, p.basis
-  FROM endpoint p JOIN span s ON p.valid_from <= s.until AND p.valid_to > s.since
-), guessed AS (
-  SELECT cluster, initiator_ip AS address FROM recorded WHERE initiator_basis IN ('first_seen', 'known_port')
-  UNION
-  SELECT cluster, responder_ip FROM recorded WHERE initiator_basis IN ('first_seen', 'known_port')
-), declared AS (
-  SELECT d.set_id, d.protocol, d.port_lo, d.port_hi
-  FROM (SELECT DISTINCT h.set_id FROM guessed g JOIN held h ON h.cluster = g.cluster AND h.address = g.address) a
-  JOIN set_port d ON d.set_id = a.set_id
-), ends AS (
+WITH ends AS (
   SELECT f.*, f.initiator_basis IN ('first_seen', 'known_port') AS guessed,
     CASE WHEN f.initiator_named_kind = 'pod' AND f.initiator_named_name IS NOT NULL
            THEN 'pod:' || f.initiator_named_namespace || '/' || f.initiator_named_name
@@ -58,13 +43,13 @@ WITH held AS (
     ei.set_id IS NOT NULL OR pi.port_lo IS NOT NULL AS i_declared,
     er.set_id IS NOT NULL OR pr.port_lo IS NOT NULL AS r_declared
   FROM ends e
-  LEFT JOIN held hi ON hi.cluster = e.cluster AND hi.address = e.initiator_ip
+  LEFT JOIN holding hi ON hi.cluster = e.cluster AND hi.address = e.initiator_ip
     AND e.first_seen >= hi.valid_from AND e.first_seen < hi.valid_to
-  LEFT JOIN held hr ON hr.cluster = e.cluster AND hr.address = e.responder_ip
+  LEFT JOIN holding hr ON hr.cluster = e.cluster AND hr.address = e.responder_ip
     AND e.first_seen >= hr.valid_from AND e.first_seen < hr.valid_to
-  LEFT JOIN served ei ON ei.cluster = e.cluster AND ei.address = CASE WHEN e.guessed THEN e.initiator_ip END AND ei.protocol = e.protocol
+  LEFT JOIN endpoint ei ON ei.cluster = e.cluster AND ei.address = CASE WHEN e.guessed THEN e.initiator_ip END AND ei.protocol = e.protocol
     AND ei.port = e.initiator_port AND e.first_seen >= ei.valid_from AND e.first_seen < ei.valid_to
-  LEFT JOIN served er ON er.cluster = e.cluster AND er.address = e.responder_ip AND er.protocol = e.protocol
+  LEFT JOIN endpoint er ON er.cluster = e.cluster AND er.address = e.responder_ip AND er.protocol = e.protocol
     AND er.port = e.responder_port AND e.first_seen >= er.valid_from AND e.first_seen < er.valid_to
   LEFT JOIN called ni ON ni.cluster = e.cluster AND ni.key = e.initiator_name
     AND e.first_seen >= ni.valid_from AND e.first_seen < ni.valid_to
@@ -74,10 +59,10 @@ WITH held AS (
     AND ci.address = CASE WHEN hi.set_id IS NULL THEN e.initiator_ip END
   LEFT JOIN address_class cr ON cr.cluster = e.cluster
     AND cr.address = CASE WHEN hr.set_id IS NULL THEN e.responder_ip END
-  LEFT JOIN declared pi ON pi.set_id = CASE WHEN e.guessed THEN hi.set_id END
+  LEFT JOIN set_port pi ON pi.set_id = CASE WHEN e.guessed THEN hi.set_id END
     AND pi.protocol = e.protocol
     AND e.initiator_port BETWEEN pi.port_lo AND pi.port_hi
-  LEFT JOIN declared pr ON pr.set_id = CASE WHEN e.guessed THEN hr.set_id END
+  LEFT JOIN set_port pr ON pr.set_id = CASE WHEN e.guessed THEN hr.set_id END
     AND pr.protocol = e.protocol
     AND e.responder_port BETWEEN pr.port_lo AND pr.port_hi
 ), directed AS (

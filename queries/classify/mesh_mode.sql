@@ -1,5 +1,5 @@
 -- says: What the mesh enforces on a responder's port: the PeerAuthentication that counts, and whether the sidecar sees it.
--- reads: combination, set_candidate, asked_candidate, party_policy, party_capture, policy_known
+-- reads: combination, set_candidate, candidate, party_policy, party_capture, policy_known
 -- returns: party_id, protocol, port, mode, captured, by_sidecar, excluded
 -- one row per: party_id, protocol, port
 -- Port level before workload, workload before namespace, namespace before mesh; of two alike the older one counts.
@@ -28,7 +28,7 @@ SELECT r.party_id, r.protocol, r.port,
   coalesce(s.party_id IS NOT NULL AND coalesce(s.proxy, 'sidecar') = 'sidecar', false) AS by_sidecar,
   s.party_id IS NULL AND x.party_id IS NOT NULL AS excluded
 FROM ranked r
-JOIN asked_candidate c ON c.party_id = r.party_id
+JOIN candidate c ON c.party_id = r.party_id
 LEFT JOIN policy_known k ON k.cluster = c.cluster
 LEFT JOIN capture s ON s.party_id = r.party_id AND r.protocol = 'tcp' AND r.port BETWEEN s.port_lo AND s.port_hi
 LEFT JOIN (SELECT DISTINCT party_id FROM capture) x ON x.party_id = r.party_id

@@ -1,5 +1,5 @@
 -- says: Every rule that speaks of a combination's candidates, best first, revoked ones last.
--- reads: combination, set_term, rule_grant, rule, asked_probe
+-- reads: combination, set_term, rule_grant, rule, party_port
 -- returns: combination, initiator_party, responder_party, rule_id, kind, transport, revoked_by, place
 -- one row per: combination, initiator_party, responder_party, rule_id
 WITH pair AS (
@@ -23,7 +23,7 @@ WITH pair AS (
   -- An era ends where a rule expires; a flow without a time has none, and no rule that ever expires.
   JOIN rule u ON u.rule_id = g.rule_id AND (u.expires IS NULL OR u.expires > p.era)
   -- The kubelet's TCP probe connects and says nothing: whoever says something on that port is no probe.
-  LEFT JOIN asked_probe pp ON pp.party_id = p.responder_party AND pp.protocol = p.protocol AND pp.port = p.target_port
+  LEFT JOIN party_port pp ON pp.party_id = p.responder_party AND pp.protocol = p.protocol AND pp.port = p.target_port
     AND (pp.role = 'probe' OR (pp.role = 'probe_connect' AND NOT p.has_payload))
   WHERE (g.protocol IS NULL OR g.protocol = p.protocol)
     AND (g.port_lo IS NULL OR p.target_port BETWEEN g.port_lo AND g.port_hi)

@@ -1,5 +1,5 @@
 -- says: How a set of candidates is shown: what all of them share, and their names when there are several.
--- reads: set_candidate, asked_candidate
+-- reads: set_candidate, candidate
 -- returns: set_id, kind, namespace, pod, workload, workload_kind, service_account, labels, node, in_mesh, component, candidates
 -- one row per: set_id
 -- Most sets hold one: nothing is to be compared there.
@@ -13,7 +13,7 @@ WITH size AS (
          WHEN c.kind IN ('service', 'api_server') THEN coalesce(c.namespace || '/' || c.workload, c.party_id)
          ELSE c.party_id END AS shown,
     row_number() OVER (PARTITION BY s.set_id ORDER BY c.party_id) AS nth
-  FROM size z JOIN set_candidate s ON s.set_id = z.set_id JOIN asked_candidate c ON c.party_id = s.party_id
+  FROM size z JOIN set_candidate s ON s.set_id = z.set_id JOIN candidate c ON c.party_id = s.party_id
   WHERE z.members > 1
 )
 SELECT m.set_id,
@@ -40,5 +40,5 @@ GROUP BY m.set_id
 UNION ALL
 SELECT z.set_id, c.kind, c.namespace, c.pod, c.workload, c.workload_kind, c.service_account, c.labels, c.node, c.in_mesh,
   c.component, NULL
-FROM size z JOIN asked_candidate c ON c.party_id = z.party_id
+FROM size z JOIN candidate c ON c.party_id = z.party_id
 WHERE z.members = 1

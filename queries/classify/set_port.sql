@@ -1,17 +1,18 @@
 -- says: Ports that a holder declares, or that rules speak of at it: what tells which end answers.
--- reads: set_member, party_port, candidate_term, rule_grant
+-- reads: guessed, set_member, party_port, candidate_term, rule_grant
 -- returns: set_id, protocol, port_lo, port_hi
 -- one row per: set_id, protocol, port_lo
 -- Ranges that overlap are joined, so that a port finds at most one of them.
 WITH declared AS (
   SELECT m.set_id, p.protocol, p.port AS port_lo, p.port AS port_hi
-  FROM set_member m JOIN party_port p ON p.party_id = m.party_id
+  FROM guessed g JOIN set_member m ON m.set_id = g.set_id JOIN party_port p ON p.party_id = m.party_id
   UNION
-  SELECT m.set_id, g.protocol, g.port_lo, g.port_hi
-  FROM set_member m
+  SELECT m.set_id, r.protocol, r.port_lo, r.port_hi
+  FROM guessed g
+  JOIN set_member m ON m.set_id = g.set_id
   JOIN candidate_term t ON t.party_id = m.party_id
-  JOIN rule_grant g ON g.to_term = t.term
-  WHERE g.port_lo IS NOT NULL
+  JOIN rule_grant r ON r.to_term = t.term
+  WHERE r.port_lo IS NOT NULL
 ), begun AS (
   SELECT d.set_id, d.protocol, d.port_lo, d.port_hi,
     CASE WHEN d.port_lo <= max(d.port_hi) OVER (PARTITION BY d.set_id, d.protocol ORDER BY d.port_lo, d.port_hi

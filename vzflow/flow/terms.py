@@ -267,6 +267,7 @@ class Reason(Closed):
     FOREIGN = "foreign", "Neither end is in scope."
     LOOPBACK = "loopback", "A hop inside a host or pod."
     POD_INTERNAL = "pod_internal", "A hop between a process and the proxy of its own pod."
+    HAIRPIN = "hairpin", "A pod reached itself, by way of its own Service."
     TUNNEL_UNREADABLE = "tunnel_unreadable", "The inside of the tunnel could not be read."
     NO_TIME = "no_time", "Without a time nobody can be identified."
     NO_IDENTITY = "no_identity", "Neither end could be identified."

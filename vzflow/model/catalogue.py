@@ -4,9 +4,9 @@ Finds queries, parses their headers and puts them in order.
 A query file is one SELECT under a header of `-- key: value` lines that is parsed and checked, not decoration:
 `says` (one sentence), `reads` (tables and views), `returns` (its columns), `one row per`, and where it applies
 `params` (`NAME`, or `NAME=WHOLE NUMBER` with a default), `cannot tell`, `code` and `severity` (a finding).
-`queries/classify/` makes the tables of classification, `queries/views/` the views people query, `queries/explain/` what
-stands behind one flow, `queries/lint/` what holds a model against the cluster, and `queries/` itself holds the
-questions.
+`queries/lived/` cuts the lookups to who lived while the flows at hand lasted, `queries/classify/` makes the tables of
+classification, `queries/views/` the views people query, `queries/explain/` what stands behind one flow,
+`queries/lint/` what holds a model against the cluster, and `queries/` itself holds the questions.
 """
 
 from __future__ import annotations
@@ -94,6 +94,12 @@ def questions() -> dict[str, Query]:
 def views() -> dict[str, Query]:
     """Return the views of `queries/views/`, each after those it reads."""
     return _ordered(_folder("views"))
+
+
+@cache
+def lived() -> dict[str, Query]:
+    """Return the queries that cut lookups to who lived meanwhile, by the lookup's name, each after those it reads."""
+    return _ordered(_folder("lived"))
 
 
 @cache

@@ -39,22 +39,30 @@ class Engine(Protocol):
 
 
 def prepare(engine: Engine, lookups: Mapping[str, pa.Table]) -> None:
-    """Register *lookups* and make the tables that depend on them alone: once for any number of `classify` calls."""
+    """
+    Register *lookups*, once for any number of `classify` calls, and as views what depends on them alone.
+
+    A lookup that `classify` cuts goes by the name `every_NAME` too, where the whole of it stays.
+    """
     for name, table in lookups.items():
         engine.register(name, table)
-    stages = catalogue.stages()
-    for name, query in stages.items():
+        if name in catalogue.lived():
+            engine.register(f"every_{name}", table)
+    for name, query in catalogue.stages().items():
         if not _per_flow(name):
-            engine.create_table(name, query.sql)
+            engine.create_view(name, query.sql)
 
 
 def classify(engine: Engine) -> None:
     """
     Decide about the rows of the table or view `recorded`, and make the view `classified`: one row for each of them.
 
-    Needs `prepare` before. The view puts together what is decided: its rows are many and are read once. Addresses
-    are turned into ordered keys here because no portable SQL can.
+    Needs `prepare` before. First the lookups are cut to who lived while these flows lasted: few of all that ever did,
+    and every table from there on holds no more. The view puts together what is decided: its rows are many and are
+    read once. Addresses are turned into ordered keys here because no portable SQL can.
     """
+    for name, query in catalogue.lived().items():
+        engine.create_table(name, query.sql)
     seen = engine.run(
         "SELECT cluster, initiator_ip AS address FROM recorded WHERE initiator_ip IS NOT NULL "
         "UNION SELECT cluster, responder_ip FROM recorded WHERE responder_ip IS NOT NULL"
@@ -65,15 +73,14 @@ def classify(engine: Engine) -> None:
         pa.Table.from_arrays([seen.column("cluster"), seen.column("address"), pa.array(keys, TEXT)], schema=_ADDRESSES),
     )
     for name, query in catalogue.stages().items():
-        if _per_flow(name):
-            make = engine.create_view if name in _VIEWS else engine.create_table
-            make(name, query.sql)
+        make = engine.create_view if name in _VIEWS else engine.create_table
+        make(name, query.sql)
 
 
 def digest() -> str:
     """Return 32 hex digits that change whenever a classification query does."""
     state = blake2b(digest_size=16)
-    for name, query in sorted(catalogue.stages().items()):
+    for name, query in sorted([*catalogue.lived().items(), *catalogue.stages().items()]):
         state.update(name.encode() + b"\0" + query.sql.encode() + b"\0")
     return state.hexdigest()
 
