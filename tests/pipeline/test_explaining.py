@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from unittest.mock import patch
@@ -23,9 +24,12 @@ from pipeline.pipeline_support import (
 
 from vzflow.flow.errors import UnreadableInput, UsageProblem
 from vzflow.pipeline import explaining, extraction
+from vzflow.pipeline.answer import report_facts
 from vzflow.pipeline.ingest import ingest as run_ingest
+from vzflow.pipeline.judge import Asked
 from vzflow.pipeline.subject import subject_of
 from vzflow.pipeline.verbs import explain, open_judge, sql
+from vzflow.reports import text as text_report
 from vzflow.store.lake import Lake
 from vzflow.store.tables import RECORDED_SCHEMA
 
@@ -119,11 +123,25 @@ def test_finding_and_edge_are_found_as_reports_print_them(store, what):
     assert (found["finding"] or {}).get("code") == ("VZ1001" if "VZ" in what else None)
 
 
-def test_line_of_a_report_is_its_flow(store):
-    """It ends in the id of one."""
+def test_line_that_ends_in_a_flow_id_is_that_flow(store):
+    """As a query's rows do."""
     flow_id = subject_of(open_judge(store), CONSOLE).exchanges[0]
     found = subject_of(open_judge(store), f"    {CONSOLE}  R03  violated  served  x1  {flow_id}")
     assert found.exchanges == (flow_id,)
+
+
+def test_every_line_about_exchanges_can_be_copied_from_a_report(store):
+    """What stands beside or below an edge is no part of it, and an edge in two lines is one."""
+    judge = open_judge(store)
+    facts = report_facts(judge, Asked())
+    tables = text_report.render(facts).split("\n\n")[3:-1]
+    rows = [row for table in tables for row in re.findall(r"(?m)^    \S.*(?:\n {6,}.*)*", table)]
+    assert [subject_of(judge, row).edge for row in rows] == [
+        re.sub(r"(:[0-9]+)\s.*", r"\1", re.sub(r"\s*>\s*", " > ", row.strip()), flags=re.DOTALL) for row in rows
+    ]
+    assert len(rows) == 12
+    found = re.findall(r"(?m)^  VZ.*", text_report.render(facts))
+    assert [subject_of(judge, line).finding["code"] for line in found] == ["VZ1001", "VZ1002", "VZ1003", "VZ1005"]
 
 
 @pytest.mark.parametrize(
