@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from textwrap import wrap
 from typing import Any
 
-from vzflow.reports.plain import aligned, coloured, to_the_second
+from vzflow.reports.contradiction import both_sides
+from vzflow.reports.plain import aligned, coloured, printable, to_the_second
 
 #: Lines per table; the rest is counted, and `vzflow query` lists it.
 MOST = 12
@@ -120,6 +121,7 @@ def _findings(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
                 _edge(f["initiator"]["name"], f["responder"]["name"], f), _why(f),
                 f["transport_status"], f["outcome"], f"x{f['exchanges']}", f["flow_ids"][0],
             ),
+            lambda f: (side for one in f.get("contradiction", ()) for side in both_sides(one)),
         )  # fmt: skip
 
 
@@ -195,8 +197,15 @@ def _coverage(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
             yield coloured(line, "dim", on=colour)
 
 
-def _table(rows: Sequence[Mapping[str, Any]], cells: Any) -> Iterator[str]:  # noqa: ANN401 - a row to its cells
-    yield from aligned([cells(row) for row in rows[:MOST]], indent=4)
+def _table(
+    rows: Sequence[Mapping[str, Any]],
+    cells: Callable[[Mapping[str, Any]], Sequence[Any]],
+    below: Callable[[Mapping[str, Any]], Iterable[str]] = lambda _: (),
+) -> Iterator[str]:
+    """A line for each of the first rows, and under it what *below* says of it."""
+    for row, line in zip(rows, aligned([cells(row) for row in rows[:MOST]], indent=4), strict=False):
+        yield line
+        yield from (f"      {printable(more)}" for more in below(row))
     if len(rows) > MOST:
         yield f"    and {len(rows) - MOST} more"
 
