@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import json
@@ -950,6 +951,25 @@ def test_pattern_that_no_shell_has_expanded_is_expanded(tmp_path):
         ["a.log", "stored"], ["b.log", "stored"], ["c[1].log", "stored"], ["c[1].log", "unchanged"],
     ]  # fmt: skip
     refused(vzflow("ingest", "--store", tmp_path / "T", "*.pcap", cwd=tmp_path), 3, "*.pcap: no file matches")
+
+
+def test_ingest_says_what_it_read_an_input_as(tmp_path):
+    """Both were told by content: the format, and what it was unpacked from, innermost first; also of a pipe."""
+    log = envoy_log(0, 3)
+    put(tmp_path / "a.log", log)
+    put(tmp_path / "b.log", bz2.compress(gzip.compress(envoy_log(3, 5))))
+    put(tmp_path / "c", gzip.compress(capture(3)))
+    done = vzflow("ingest", "--store", "S", "--no-classify", "a.log", "b.log", "c", cwd=tmp_path)
+    assert [line.split("records ")[1] for line in done.stderr.splitlines()] == [
+        "(envoy)", "(envoy in gzip in bzip2)", "(pcap in gzip)",
+    ]  # fmt: skip
+    again = vzflow("ingest", "--store", "S", "--no-classify", "b.log", cwd=tmp_path)
+    assert again.stderr.split() == ["b.log", "unchanged"]
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=lambda: put(tmp_path / "pipe", gzip.compress(envoy_log(5, 9))))
+    writer.start()
+    assert vzflow("ingest", "--store", "S", "pipe", cwd=tmp_path).stderr.endswith("(envoy in gzip)\n")
+    writer.join()
 
 
 def test_no_classify_leaves_verdicts_to_the_next_command(tmp_path):

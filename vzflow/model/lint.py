@@ -128,7 +128,7 @@ def _classes(model: Model) -> Iterator[_Found]:
 
 def _unsaid(model: Model) -> Iterator[_Found]:
     outside = {f"component:{c.name}" for c in model.components if not c.in_scope and c.mesh == "no"} | _NO_PODS
-    open_rules = [r for r in _live(model) if r.transport == "unspecified" and model.mesh != "off"]
+    open_rules = [r for r in _live(model) if r.transport == "unspecified" and r.grants and model.mesh != "off"]
     open_rules = [r for r in open_rules if not _responders(r) <= outside]
     if open_rules:
         what = f"the transport of {_count(open_rules, 'rule')} is unspecified: {_ids(r.id for r in open_rules)}"

@@ -7,6 +7,7 @@ from typing import Any
 
 from vzflow.flow import terms
 from vzflow.flow.schema import COLUMNS
+from vzflow.reports.contradiction import both_sides
 from vzflow.reports.plain import aligned, coloured, instant, printable
 
 Found = Mapping[str, Any]
@@ -105,6 +106,10 @@ def _end(found: Found, side: str, colour: bool) -> Iterator[str]:
     recorded = ("responder" if side == "initiator" else "initiator") if judged["turned"] else side
     if principal := found["recorded"][f"{recorded}_principal"]:
         yield f"  it presented {principal}"
+    for one in found["contradictions"]:
+        if one["side"] == side:
+            for number, said in enumerate(both_sides(one)):
+                yield coloured(f"  {'' if number else 'contradiction: '}{said}", "high", on=colour)
     if side == "responder" and judged["responder_service"]:
         yield f"  dialled as Service {judged['responder_service']}; pod port {judged['target_port']}"
     if side == "initiator" and judged["turned"]:
