@@ -100,6 +100,14 @@ def test_edge_with_several_transports_is_one_line():
     assert "    a > b:-/icmp  TLS" in lines
 
 
+def test_undecided_edge_says_what_is_missing_and_what_was_violated():
+    """Nobody knows whether it was allowed, and it was not protected as it had to be."""
+    rows = [EGRESS | {"reason": "initiator_unknown", "exchanges": 4, "violating": violating} for violating in (0, 3)]
+    lines = text.render(facts(undecided=rows)).splitlines()
+    assert "    a > b:1  initiator unknown x4" in lines
+    assert "             initiator unknown x4, 3 violated" in lines
+
+
 FINDING = {
     "code": "VZ1003", "severity": "medium", "says": "Attempts: all of them.", "rule_id": None, "port": 80,
     "protocol": "tcp", "reason": "port_not_documented", "transport": "unknown", "transport_status": "unverified",
@@ -157,7 +165,7 @@ def test_long_names_are_shown_whole_and_no_line_is_wider_than_a_terminal():
     ]
     everything = facts(
         findings=[finding(longer, longer, exchanges=10**9)],
-        undecided=[EGRESS | {"initiator": longer, "responder": longer, "reason": "initiator_unknown"}],
+        undecided=[EGRESS | {"initiator": longer, "responder": longer, "violating": 1}],
         egress=[EGRESS | {"initiator": long, "responder": longer}],
         coverage={
             "blind_classes": [{"class": one.value} for one in terms.BlindClass], "damaged_inputs": [long] * 9,

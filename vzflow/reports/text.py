@@ -191,9 +191,12 @@ def _by_edge(findings: Sequence[Mapping[str, Any]], compared: bool) -> list[Row]
 def _undecided(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
     if facts["undecided"]:
         yield coloured("UNKNOWN", "bold", on=colour) + "  not enough evidence to decide"
-        rows = [(edge(u["initiator"], u["responder"], u), (_counted(_plain(u["reason"]), u),))
-                for u in facts["undecided"]]  # fmt: skip
-        yield from _tables([rows])[0]
+        yield from _tables([[_open(one) for one in facts["undecided"]]])[0]
+
+
+def _open(one: Mapping[str, Any]) -> Row:
+    clear = f", {one['violating']} violated" if one["violating"] else ""
+    return edge(one["initiator"], one["responder"], one), (_counted(_plain(one["reason"]), one) + clear,)
 
 
 def _egress(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
