@@ -43,6 +43,7 @@ def line_with(words, **changed):
 def test_report_on_nothing_is_a_report():
     """No data is never green, and never a crash."""
     shown = text.render(facts())
+    assert shown.startswith("vzflow report  model m  no flow with a time\n")
     assert shown.endswith("\n")
     words = [verdict.replace("_", " ") for verdict in VERDICTS]
     assert all(re.search(rf"(?m)^{verdict} +0 +0$", shown) for verdict in words)

@@ -53,7 +53,9 @@ def render(facts: Mapping[str, Any], *, colour: bool = False) -> str:
 
 def _head(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
     window = facts["window"]
-    times = f"{to_the_second(window['first_seen'])} to {to_the_second(window['last_seen'])}"
+    times = "no flow with a time"
+    if window["first_seen"] is not None:
+        times = f"{to_the_second(window['first_seen'])} to {to_the_second(window['last_seen'])}"
     first, *more = _wrapped(f"vzflow report  model {', '.join(facts['model']['names'])}  {times}")
     yield first.replace("vzflow report", coloured("vzflow report", "bold", on=colour), 1)
     yield from more
