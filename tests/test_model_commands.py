@@ -115,6 +115,19 @@ def test_model_lint_holds_documents_and_models_against_pods(tmp_path):
     assert {f["file"] for f in model} == {"verrazzano-1.0"}
 
 
+def test_model_lint_misses_no_pods_that_only_infrastructure_names(tmp_path):
+    """Not every cluster has a metrics-server; who lets it in by a rule of the document wants to know."""
+    rule = "  - {id: R1, says: x, to: api_server, port: 1, from: metrics-server, transport: tls}\n"
+    own = "vzflow_model: 1\nname: own\nmesh: on\ntrust_domains: [cluster.local]\nrules:\n"
+    words = ["--identity", SAMPLES / "cluster.json", "-o", "json"]
+    told = {}
+    for name, text in (("without", own.replace("rules:\n", "")), ("named", own + rule)):
+        put(tmp_path / f"{name}.yaml", text.encode())
+        done = vzflow("model", "lint", "kubernetes", f"{name}.yaml", *words, cwd=tmp_path)
+        told[name] = [f["message"] for f in json.loads(done.stdout)["findings"] if f["code"] == "VZ3401"]
+    assert told == {"without": [], "named": ["no pod in the snapshots is of `metrics-server`"]}
+
+
 @pytest.mark.parametrize(
     ("words", "code", "what"),
     [

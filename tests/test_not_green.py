@@ -8,6 +8,7 @@ from trap_support import (
     CLUSTER_OBJECTS,
     CONSOLE,
     KEYCLOAK,
+    KEYCLOAK_VIP,
     MYSQL,
     N1,
     N2,
@@ -58,6 +59,25 @@ def test_between_two_snapshots_a_holder_is_marked_and_its_successor_is_not_the_c
     )
     assert (before["responder_pod"], before["responder_identity_basis"]) == ("console-0", "after_snapshot")
     assert (after["responder_pod"], after["verdict"], green(after)) == ("stranger-0", "out_of_scope", False)
+
+
+def test_backends_in_a_gap_and_after_the_newest_snapshot_are_marked():
+    """A Service's address says who answers only as long as somebody vouches for its pods."""
+    moved = component("keycloak-1", "10.244.2.99", {"app.kubernetes.io/name": "keycloak"}, 8080, namespace="keycloak",
+                      node="n2", start="12:30", ran="12:30")  # fmt: skip
+    others = [one for one in CLUSTER_OBJECTS if one["metadata"]["name"] != "keycloak-0"]
+    found = judged_in(
+        objects(("10:00", CLUSTER_OBJECTS), ("13:00", [*others, moved])),
+        *(flow(NGINX, KEYCLOAK_VIP, 80, clock, **ISTIO) for clock in ("09:00", "11:00", "12:45", "13:00", "14:00")),
+    )
+    shown = [(row["responder_component"], row["responder_pod"], row["responder_identity_basis"]) for row in found]
+    assert shown == [
+        ("keycloak", "keycloak-0", "service"),
+        ("keycloak", "keycloak-0", "after_snapshot"),
+        ("keycloak", None, "after_snapshot"),
+        ("keycloak", "keycloak-1", "service"),
+        ("keycloak", "keycloak-1", "after_snapshot"),
+    ]
 
 
 def test_an_encrypted_tunnel_between_nodes_is_a_gap():

@@ -37,8 +37,8 @@ def component(name: str, ip: str, labels: dict[str, str], *ports: int, mesh: boo
     app: Object = {"name": "app", "ports": [{"containerPort": port} for port in ports]}
     if ports:
         app["livenessProbe"] = {"httpGet": {"port": ports[0]}}
-    more = {"namespace": SYSTEM, "ran": "03:00"} | more
-    return pod(name, ip, "03:00", labels=labels, containers=[app, PROXY] if mesh else [app], **more)
+    more = {"namespace": SYSTEM, "start": "03:00", "ran": "03:00"} | more
+    return pod(name, ip, more.pop("start"), labels=labels, containers=[app, PROXY] if mesh else [app], **more)
 
 
 def on_every_node(name: str, namespace: str, labels: dict[str, str], *ports: int) -> list[Object]:

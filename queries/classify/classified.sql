@@ -8,10 +8,10 @@ WITH reasoned AS (
       WHEN i.off_wire IS NOT NULL THEN i.off_wire
       WHEN i.tunnel THEN 'tunnel_unreadable'
       WHEN i.initiator_identity_basis = 'no_time' OR i.responder_identity_basis = 'no_time' THEN 'no_time'
+      WHEN i.contradicted THEN 'principal_contradicts'
       WHEN i.initiator_set = 'unknown' AND i.responder_set = 'unknown' THEN 'no_identity'
       WHEN i.responder_set = 'unknown' THEN 'responder_unknown'
       WHEN NOT i.firm THEN 'direction_unknown'
-      WHEN i.contradicted THEN 'principal_contradicts'
       WHEN i.combination IS NULL THEN 'port_not_recorded'
     END AS undecidable
   FROM identified i

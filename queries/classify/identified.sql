@@ -165,7 +165,8 @@ WITH account AS (
          WHEN d.initiator_class IS NULL THEN d.responder_class_on_node
          ELSE d.responder_class END AS answers,
     CASE WHEN d.initiator_class IS NOT NULL AND d.responder_class IS NOT NULL THEN d.initiator_set = d.responder_set
-         WHEN d.initiator_class IS NULL AND d.responder_class IS NULL THEN d.initiator_set NOT LIKE 'supposed:%'
+         WHEN d.initiator_set LIKE 'supposed:%' THEN false
+         WHEN d.initiator_class IS NULL AND d.responder_class IS NULL THEN true
          -- What leads back to the pod it came from is masqueraded.
          WHEN d.from_node THEN true
          ELSE m.set_id IS NOT NULL END AS may_be_itself

@@ -1,11 +1,17 @@
 -- says: Conversations: rows of several sources that share the wire 5-tuple and overlap in time are one.
--- reads: flow, verdict, exchange_flow
--- returns: exchange_id, exchange_verdict, reason, rule_id, rule_status, transport_required, transport_status, transport, outcome, cluster, protocol, initiator_kind, initiator_namespace, initiator_workload, initiator_component, initiator_ip, responder_kind, responder_namespace, responder_workload, responder_component, responder_ip, target_port, first_seen, last_seen, flows, connections, bytes, violations, sources, flow_ids
+-- reads: flow, verdict, exchange_flow, contradiction
+-- returns: exchange_id, exchange_verdict, reason, rule_id, rule_status, transport_required, transport_status, transport, outcome, cluster, protocol, initiator_kind, initiator_namespace, initiator_workload, initiator_component, initiator_ip, responder_kind, responder_namespace, responder_workload, responder_component, responder_ip, target_port, first_seen, last_seen, flows, connections, bytes, violations, contradicting_name, contradicting_principal, sources, flow_ids
 -- one row per: exchange_id
 -- cannot tell: what rows without a whole 5-tuple say of others; such rows are exchanges of their own (see exchange_flow).
 -- The firmest row says who, which rule and what is required; what was seen of the transport is taken from all rows.
+-- A row that names somebody else than the address's holder, and is undecided for it, knows more than those that do not.
 -- `violations` counts the rows that say a requirement was violated, also where others contradict them.
-WITH member AS (
+-- `contradicting_name` and `contradicting_principal` are the first rows that contradict an address (see contradiction).
+WITH contradicted AS (
+  SELECT k.flow_id, max(CASE WHEN k.told_by = 'name' THEN k.flow_id END) AS by_name,
+    max(CASE WHEN k.told_by = 'principal' THEN k.flow_id END) AS by_principal
+  FROM contradiction k GROUP BY k.flow_id
+), member AS (
   SELECT e.exchange_id, f.flow_id, f.source, f.segment, f.reporter, f.first_seen,
     coalesce(f.last_seen, f.first_seen) AS last_seen, f.cluster, f.protocol, f.outcome,
     f.initiator_kind, f.initiator_namespace, f.initiator_workload, f.initiator_component, f.initiator_ip,
@@ -23,10 +29,15 @@ WITH member AS (
       AND count(CASE WHEN f.initiator_basis NOT IN ('first_seen', 'known_port') THEN 1 END) OVER (
         PARTITION BY e.exchange_id) > 0
       AND count(CASE WHEN f.initiator_basis NOT IN ('first_seen', 'known_port') THEN 1 END) OVER (
-        PARTITION BY e.exchange_id, f.initiator_ip, f.initiator_port) = 0 AS overruled
+        PARTITION BY e.exchange_id, f.initiator_ip, f.initiator_port) = 0 AS overruled,
+    v.reason = 'principal_contradicts'
+      OR (v.reason = 'initiator_ambiguous' AND f.initiator_identity_basis = 'name_and_address')
+      OR (v.reason = 'responder_ambiguous' AND f.responder_identity_basis = 'name_and_address') AS doubts,
+    k.by_name, k.by_principal
   FROM exchange_flow e
   JOIN flow f ON f.flow_id = e.flow_id
   JOIN verdict v ON v.flow_id = e.flow_id
+  LEFT JOIN contradicted k ON k.flow_id = e.flow_id
 ), witness AS (
   SELECT m.*,
     CASE WHEN m.transport = 'plaintext' THEN 1 ELSE 0 END AS clear,
@@ -39,7 +50,7 @@ WITH member AS (
     CASE WHEN m.transport = 'mtls' AND m.transport_grade = 'inferred' AND NOT m.overruled THEN 1 ELSE 0 END
       AS mutual_inferred,
     row_number() OVER (PARTITION BY m.exchange_id
-      ORDER BY CASE WHEN m.overruled THEN 1 ELSE 0 END,
+      ORDER BY CASE WHEN m.overruled THEN 1 ELSE 0 END, CASE WHEN m.doubts THEN 0 ELSE 1 END,
         CASE m.verdict WHEN 'unexpected' THEN 0 WHEN 'plaintext' THEN 1 WHEN 'expected' THEN 2
                        WHEN 'out_of_scope' THEN 3 ELSE 4 END,
         CASE m.transport_required WHEN 'mtls' THEN 0 WHEN 'tls' THEN 1 WHEN 'plaintext_ok' THEN 2 WHEN 'none' THEN 3
@@ -66,6 +77,7 @@ WITH member AS (
     sum(CASE WHEN w.clear = 1 OR w.violated = 1 THEN 1 ELSE 0 END) AS told_clear,
     max(CASE WHEN w.transport = 'none' THEN 1 ELSE 0 END) AS no_payload,
     count(DISTINCT CASE WHEN NOT w.overruled THEN w.answer END) AS answers,
+    min(w.by_name) AS contradicting_name, min(w.by_principal) AS contradicting_principal,
     -- A denial is the whole story unless payload is proven to have passed: by packets or a client's proxy for a denial
     -- at layer 3, by the denying proxy itself for one at layer 7, whose refusal is payload too.
     min(CASE WHEN w.outcome = 'served' AND w.source IN ('envoy', 'ztunnel') AND w.reporter = 'responder' THEN 0
@@ -84,6 +96,7 @@ WITH member AS (
     coalesce(r.transport_required IN ('mtls', 'tls'), false) AS required,
     CASE WHEN t.violated = 1 OR r.transport_required IN ('mtls', 'tls') THEN t.told_clear ELSE 0 END AS violations,
     t.answers > 1 AS answers_differ,
+    t.contradicting_name, t.contradicting_principal,
     greatest(t.clear, t.violated) + greatest(t.mutual, t.mutual_inferred) + t.one_way > 1
       OR t.clear + t.encrypted > 1 AS transports_differ,
     h.encrypted_connections >= t.connections AS all_encrypted, h.mutual_connections >= t.connections AS all_mutual
@@ -131,5 +144,5 @@ SELECT c.exchange_id,
   c.initiator_kind, c.initiator_namespace, c.initiator_workload, c.initiator_component, c.initiator_ip,
   c.responder_kind, c.responder_namespace, c.responder_workload, c.responder_component, c.responder_ip,
   c.target_port, c.first_seen, c.last_seen, c.flows, c.connections, c.bytes, CAST(c.violations AS BIGINT) AS violations,
-  c.sources, c.flow_ids
+  c.contradicting_name, c.contradicting_principal, c.sources, c.flow_ids
 FROM compared c

@@ -73,6 +73,19 @@ def test_rules_that_are_revoked_or_expired_are_not_held_against_others():
     assert told(revoked, "contradiction") == []
 
 
+def test_nobody_is_asked_what_protects_traffic_between_nodes():
+    """A node has no sidecar; a pod that may have one is another matter."""
+    for responder, findings_there in (("node", 0), ("api_server", 0), ("pod", 1)):
+        rule = f"id: R2, says: x, to: {responder}, port: 1, from: node"
+        assert len(told(ruled(rule), "transport_unstated")) == findings_there, responder
+
+
+def test_what_every_cluster_needs_is_shipped_without_anything_to_remark():
+    """Overlaid with a model that says everything, `kubernetes` adds no finding that its user could not mend."""
+    shipped = load(["kubernetes", "verrazzano-1.0"], on=DAY).sources[0]
+    assert findings(load_texts([("model.yaml", WHOLE), shipped], on=DAY)) == []
+
+
 def test_an_overlay_s_findings_are_at_the_overlay():
     """Each file is named by itself."""
     site = "vzflow_model: 1\nname: site\nrules:\n  - {id: S1, says: x, to: db, port: 1, from: any, transport: tls}\n"
@@ -81,7 +94,7 @@ def test_an_overlay_s_findings_are_at_the_overlay():
 
 
 def test_the_shipped_model_has_no_error_and_does_not_contradict_itself():
-    """What it leaves open is known: egress and some rules' transport; in 1.7 Argo CD's pods, too."""
-    for name, more in (("verrazzano-1.0", set()), ("verrazzano-1.7", {"class_as_source"})):
+    """What it leaves open is known: egress and some rules' transport."""
+    for name in ("verrazzano-1.0", "verrazzano-1.7"):
         found = {f.code.name.lower() for f in findings(load([name], on=DAY))}
-        assert found == {"egress_unstated", "transport_unstated"} | more
+        assert found == {"egress_unstated", "transport_unstated"}

@@ -44,6 +44,12 @@ def store(tmp_path_factory):
     return found
 
 
+@pytest.fixture(scope="module")
+def shown(store):
+    """All that is told of one edge of them."""
+    return explain(store, CONSOLE)
+
+
 def ingest(inputs, store, **more):
     """Names are text, as on the command line."""
     return run_ingest([str(one) for one in inputs], store, **more)
@@ -149,9 +155,9 @@ def test_what_is_not_there_is_a_usage_problem(store, what, says):
         explain(store, what)
 
 
-def test_every_source_of_an_exchange_says_its_part(store):
+def test_every_source_of_an_exchange_says_its_part(shown):
     """Four recordings of one conversation, only one of which shows the clear text."""
-    told = explain(store, CONSOLE)["exchange"]["told"]
+    told = shown["exchange"]["told"]
     assert sorted((one["source"], one["reporter"], one["transport"]) for one in told) == [
         ("calico", "initiator", "unknown"), ("calico", "responder", "unknown"), ("envoy", "responder", "unknown"),
         ("pcap", "tap", "plaintext"),
@@ -171,28 +177,27 @@ def test_exchange_is_the_one_of_the_view(store):
         assert sorted(one["flow_id"] for one in told) == json.loads(whole["flow_ids"])
 
 
-def test_its_query_returns_the_row(store):
+def test_its_query_returns_the_row(store, shown):
     """What is printed can be pasted into `vzflow sql`."""
-    found = explain(store, CONSOLE)
-    (row,) = sql(store, found["sql"]["flow"]).to_pylist()
-    assert (row["flow_id"], row["verdict"]) == (found["flow_id"], "plaintext")
-    (exchange,) = sql(store, found["sql"]["exchange"]).to_pylist()
+    (row,) = sql(store, shown["sql"]["flow"]).to_pylist()
+    assert (row["flow_id"], row["verdict"]) == (shown["flow_id"], "plaintext")
+    (exchange,) = sql(store, shown["sql"]["exchange"]).to_pylist()
     assert exchange["exchange_verdict"] == "plaintext"
 
 
-def test_snapshot_that_shows_a_holder_is_named(store):
+def test_snapshot_that_shows_a_holder_is_named(shown):
     """The evidence for who held an address is a file."""
-    shown = explain(store, CONSOLE)["vouched"]
-    assert {(one["kind"], one["snapshot"], one["when"]) for one in shown} == {("Pod", SNAPSHOT, "after")}
+    vouched = shown["vouched"]
+    assert {(one["kind"], one["snapshot"], one["when"]) for one in vouched} == {("Pod", SNAPSHOT, "after")}
 
 
-def test_what_would_prove_more_is_concrete(store):
+def test_what_would_prove_more_is_concrete(store, shown):
     """A format or a tcpdump line, for what is open; nothing where all is proven."""
-    (calico,) = [one for one in explain(store, CONSOLE)["exchange"]["told"] if one["reporter"] == "initiator"]
+    (calico,) = [one for one in shown["exchange"]["told"] if one["reporter"] == "initiator"]
     (words,) = explain(store, calico["flow_id"])["would_prove"]
     assert "tcpdump -i any -s 0 -w OUT.pcap 'host 10.244.1.13 and tcp port 8000'" in words
     assert "%DOWNSTREAM_PEER_URI_SAN%" in words
-    assert explain(store, CONSOLE)["would_prove"] == []
+    assert shown["would_prove"] == []
 
 
 def test_edge_is_cut_out_with_all_its_flows(store, tmp_path):
@@ -204,13 +209,13 @@ def test_edge_is_cut_out_with_all_its_flows(store, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out-2.log", "out.log"]
 
 
-def test_packets_are_dissected(store):
+def test_packets_are_dissected(store, shown):
     """Of an edge, those of the first source that has some."""
     found = explain(store, CONSOLE, dissect=True)["dissected"]
     assert found["packets"] == len(found["shown"]) == 10
     assert "dport     = 8000" in found["shown"][0]["text"]
     with pytest.raises(UsageProblem, match="not a flow of packets"):
-        explain(store, explain(store, CONSOLE)["exchange"]["told"][0]["flow_id"], dissect=True)
+        explain(store, shown["exchange"]["told"][0]["flow_id"], dissect=True)
 
 
 def test_only_the_first_packets_are_dissected(store):

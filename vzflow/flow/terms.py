@@ -504,7 +504,7 @@ class LintCode(Closed):
     )  # fmt: skip
     NO_INFRASTRUCTURE = (
         "VZ3306", Level.NOTE, "The model has no infrastructure rules, so probes and DNS count as undocumented.",
-        "Add them, or overlay a file that has them.",
+        "Add them, or overlay the shipped ones: `--model kubernetes`.",
     )  # fmt: skip
     UNDECLARED = (
         "VZ3307", Level.ERROR, "No file states whether the mesh is on, or its trust domains: no flow is judged so.",

@@ -14,6 +14,7 @@ from vzflow.flow.errors import UsageProblem
 from vzflow.model import catalogue
 from vzflow.pipeline.baseline import SCHEMA_VERSION, compare
 from vzflow.pipeline.judge import Asked, Judge, rows_in, session
+from vzflow.pipeline.vouching import both_sides
 from vzflow.store.duck import Duck
 
 #: Conditions of `--fail-on`, as `queries/gate.sql` counts them.
@@ -31,12 +32,13 @@ def report_facts(judge: Judge, asked: Asked, baseline: pa.Table | None = None) -
     With a *baseline* (see `load_baseline`) findings are marked `new` or not, and only what is new counts in the gate.
     """
     with session(judge, asked) as duck:
-        for name in ("exchange", "edge"):  # a dozen questions read them: computed once
+        for name in ("contradiction", "exchange", "edge"):  # a dozen questions read them: computed once
             duck.create_table(name, catalogue.views()[name].sql)
         window = _one(duck, "observed_minutes")
         summary = _rows(duck, "summary")
         findings = [row for query in catalogue.findings() for row in _findings(duck, query)]
         order = {severity.value: place for place, severity in enumerate(terms.Severity)}
+        _tell_both_sides(duck, judge, findings)
         findings.sort(key=lambda f: (order[f["severity"]], f["code"], -f["exchanges"]))
         if baseline is not None:
             duck.register("baseline", baseline)
@@ -115,6 +117,15 @@ def _findings(duck: Duck, query: catalogue.Query) -> list[dict[str, Any]]:
         | {"sources": row["sources"].split(",")}
         for row in _rows(duck, query.name)
     ]
+
+
+def _tell_both_sides(duck: Duck, judge: Judge, findings: list[dict[str, Any]]) -> None:
+    """Put to each finding that contradicts an address what the record says and who held it, of its first exchange."""
+    sides = both_sides(judge.objects, _rows(duck, "contradictions"))
+    for finding in findings:
+        if (flow_id := finding.pop("contradicting_flow", None)) is not None:
+            told = flow_id, finding.pop("told_by")
+            finding["contradiction"] = [one for one in sides if (one["flow_id"], one["told_by"]) == told]
 
 
 def _coverage(duck: Duck, judge: Judge, window: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from vzflow.flow.schema import CLASSIFIED_SCHEMA
 from vzflow.model import catalogue
@@ -14,13 +13,11 @@ from vzflow.pipeline.extraction import place_of
 from vzflow.pipeline.judge import Judge, dissect, one_row, rows_in
 from vzflow.pipeline.one_input import Progress
 from vzflow.pipeline.proving import would_prove
+from vzflow.pipeline.vouching import both_sides, vouched
 from vzflow.store.duck import connect
 from vzflow.store.tables import PARTITION_FIELDS, RECORDED_SCHEMA
 
-#: Candidates whose snapshots are looked up.
-_HOLDERS = 12
-
-_EXCHANGE_VIEWS = ("flow", "verdict", "exchange_flow", "exchange")
+_EXCHANGE_VIEWS = ("flow", "verdict", "contradiction", "exchange_flow", "exchange")
 #: What a user can paste into `vzflow sql`.
 _FLOW_SQL = "SELECT * FROM flow f JOIN verdict v USING (flow_id) WHERE f.segment = '{segment}' AND f.record = {record}"
 _EXCHANGE_SQL = "SELECT * FROM exchange WHERE exchange_id = '{exchange_id}'"
@@ -45,7 +42,7 @@ def explain(judge: Judge, flow_id: str, inputs: Sequence[str] = (), progress: Pr
         judged = one_row(duck.run("FROM classified"))
         found = {name: rows_in(duck, query) for name, query in catalogue.explanations().items() if not query.params}
     receipts = judge.lake.receipts().to_pylist()
-    exchange, told = exchange_of(judge, flow_id, recorded)
+    exchange, told, contradictions = exchange_of(judge, flow_id, recorded)
     sql = {"flow": _FLOW_SQL.format(**recorded), "exchange": _EXCHANGE_SQL.format(**exchange)}
     return {
         "flow_id": flow_id,
@@ -54,7 +51,8 @@ def explain(judge: Judge, flow_id: str, inputs: Sequence[str] = (), progress: Pr
         "input": next(r for r in receipts if r["segment"] == recorded["segment"]),
         "place": place_of(receipts, recorded, inputs, progress),
         **found,
-        "vouched": _vouched(judge, recorded, found["holders"]),
+        "vouched": vouched(judge.objects, recorded["cluster"], found["holders"], recorded["first_seen"]),
+        "contradictions": contradictions,
         "would_prove": would_prove(recorded, judged),
         "exchange": {**exchange, "told": told},
         "sql": sql,
@@ -63,13 +61,18 @@ def explain(judge: Judge, flow_id: str, inputs: Sequence[str] = (), progress: Pr
 
 
 def telling(judge: Judge, exchange_id: str) -> str:
-    """Return the flow of an exchange that says best what all say together: judged as it is, with the same transport."""
-    (row,) = rows_of(judge, [exchange_id])
-    exchange, told = exchange_of(judge, exchange_id, row)
+    """
+    Return the flow of an exchange that says best what all say together: judged as it is, with the same transport.
 
-    def unlike(one: Mapping[str, Any]) -> tuple[bool, bool, bool]:
+    One that contradicts the address of an end says most.
+    """
+    (row,) = rows_of(judge, [exchange_id])
+    exchange, told, contradictions = exchange_of(judge, exchange_id, row)
+    contradicting = {one["flow_id"] for one in contradictions}
+
+    def unlike(one: Mapping[str, Any]) -> tuple[bool, ...]:
         judged = one["verdict"] != exchange["exchange_verdict"], one["transport_status"] != exchange["transport_status"]
-        return (*judged, one["transport"] != exchange["transport"])
+        return (one["flow_id"] not in contradicting, *judged, one["transport"] != exchange["transport"])
 
     return str(min(told, key=unlike)["flow_id"])
 
@@ -86,8 +89,14 @@ def rows_of(judge: Judge, flow_ids: Sequence[str]) -> list[dict[str, Any]]:
     return [by_id[one] for one in wanted if one in by_id]
 
 
-def exchange_of(judge: Judge, flow_id: str, recorded: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return what the exchange of a flow comes to, and what each of its flows says; looks at those few flows only."""
+def exchange_of(
+    judge: Judge, flow_id: str, recorded: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
+    """
+    Return what the exchange of a flow comes to, what each of its flows says, and what contradicts an address there.
+
+    Looks at those few flows only.
+    """
     judge.refresh()
     explanations = catalogue.explanations()
     stored = {
@@ -95,6 +104,8 @@ def exchange_of(judge: Judge, flow_id: str, recorded: Mapping[str, Any]) -> tupl
         "classified": pa.schema([*CLASSIFIED_SCHEMA, *PARTITION_FIELDS]),
     }
     with connect() as duck:
+        for name, table in judge.lookups.items():
+            duck.register(name, table)
         for name, schema in stored.items():
             duck.parquet_view(f"every_{name}", judge.lake.files(name), schema)
         place = {"segment": recorded["segment"], "record": recorded["record"]}
@@ -106,39 +117,5 @@ def exchange_of(judge: Judge, flow_id: str, recorded: Mapping[str, Any]) -> tupl
             duck.create_table(name, catalogue.views()[name].sql)
         asked = {"flow_id": flow_id}
         (exchange,) = rows_in(duck, explanations["together"], asked)
-        return exchange, rows_in(duck, explanations["told"], asked)
-
-
-def _vouched(
-    judge: Judge, recorded: Mapping[str, Any], holders: Sequence[Mapping[str, Any]]
-) -> list[dict[str, Any]]:  # fmt: skip
-    """Return which records show a holder, if it is a pod or node: the last until the flow, the next after it."""
-    at, objects = recorded["first_seen"], judge.objects
-    if at is None or not objects.num_rows:
-        return []
-    objects = objects.filter(pc.equal(objects.column("cluster"), recorded["cluster"]))
-    objects = objects.filter(pc.is_in(objects.column("kind"), pa.array(["Pod", "Node"])))
-    names = {
-        ("Pod", h["namespace"], h["pod"]) if h["kind"] == "pod" else ("Node", None, h["node"])
-        for h in holders if h["kind"] in ("pod", "node")
-    }  # fmt: skip
-    return [
-        {"kind": kind, "namespace": namespace, "name": name} | seen
-        for kind, namespace, name in sorted(names, key=str)[:_HOLDERS] if name is not None
-        for seen in _around(_of(objects, kind, namespace, name), at)
-    ]  # fmt: skip
-
-
-def _of(objects: pa.Table, kind: str, namespace: str | None, name: str) -> list[dict[str, Any]]:
-    mine = objects.filter(pc.and_(pc.equal(objects.column("kind"), kind), pc.equal(objects.column("name"), name)))
-    rows = mine.select(["snapshot_name", "taken_at", "seen_until", "namespace"]).to_pylist()
-    return [row for row in rows if row["seen_until"] is not None and (kind == "Node" or row["namespace"] == namespace)]
-
-
-def _around(rows: list[dict[str, Any]], at: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - a time
-    before = max((r for r in rows if r["seen_until"] <= at), key=lambda r: r["seen_until"], default=None)
-    after = min((r for r in rows if r["seen_until"] > at), key=lambda r: r["seen_until"], default=None)
-    return [
-        {"snapshot": row["snapshot_name"], "seen_until": row["seen_until"], "when": when}
-        for row, when in ((before, "before"), (after, "after")) if row is not None
-    ]  # fmt: skip
+        against = duck.run("FROM contradiction ORDER BY flow_id, side, told_by").to_pylist()
+        return exchange, rows_in(duck, explanations["told"], asked), both_sides(judge.objects, against)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from vzflow.flow.finding import LintFinding
-from vzflow.flow.terms import LintCode
+from vzflow.flow.terms import LintCode, RuleStatus
 from vzflow.identity import snapshot
 from vzflow.model import catalogue, classify
 from vzflow.model import lint as model_lint
@@ -134,8 +134,12 @@ def _missing(model: Model, objects: pa.Table) -> Iterator[_Missing]:
     with connect() as duck:
         classify.prepare(duck, lookups_of(model, objects, [_CLUSTER]))
         asked = {name: duck.run(query.sql).to_pylist() for name, query in catalogue.lints().items()}
+    others = [rule for rule in model.rules if rule.kind is not RuleStatus.INFRASTRUCTURE]
+    named = {t for rule in others for grant in rule.grants for t in (*grant.from_terms, *grant.to_terms)}
     for row in asked["components_without_pods"]:
         name = row["component"]
+        if not row["in_scope"] and f"component:{name}" not in named:
+            continue  # only what any cluster may have is said of it, and this one has none
         yield _Missing(name, None, LintCode.NO_PODS, f"no pod in the snapshots is of `{name}`")
     for row in asked["ports_nobody_declares"]:
         ports = str(row["port_lo"]) if row["port_lo"] == row["port_hi"] else f"{row['port_lo']}-{row['port_hi']}"

@@ -7,6 +7,7 @@ from typing import Any
 
 from vzflow.flow import terms
 from vzflow.flow.schema import COLUMNS
+from vzflow.reports.contradiction import both_sides
 from vzflow.reports.plain import aligned, coloured, instant, printable
 
 Found = Mapping[str, Any]
@@ -105,6 +106,10 @@ def _end(found: Found, side: str, colour: bool) -> Iterator[str]:
     recorded = ("responder" if side == "initiator" else "initiator") if judged["turned"] else side
     if principal := found["recorded"][f"{recorded}_principal"]:
         yield f"  it presented {principal}"
+    for one in found["contradictions"]:
+        if one["side"] == side:
+            for number, said in enumerate(both_sides(one)):
+                yield coloured(f"  {'' if number else 'contradiction: '}{said}", "high", on=colour)
     if side == "responder" and judged["responder_service"]:
         yield f"  dialled as Service {judged['responder_service']}; pod port {judged['target_port']}"
     if side == "initiator" and judged["turned"]:
@@ -117,7 +122,10 @@ def _holder(holder: Found) -> tuple[str, ...]:
     component = f"component {holder['component']}" if holder["component"] else "no component"
     address = holder["address"] or "no address of its own"
     since = f"from {instant(holder['valid_from'])}" if holder["valid_from"] else ""
-    return name, component, "in scope" if holder["in_scope"] else "not in scope", address, since, _until(holder)
+    scope = "in scope" if holder["in_scope"] else "not in scope"
+    # Why a sidecar received plaintext is mostly that its peer has none.
+    mesh = ("in the mesh" if holder["in_mesh"] else "no sidecar") if holder["kind"] == "pod" else ""
+    return name, component, scope, mesh, address, since, _until(holder)
 
 
 def _shown_by(found: Found, holders: Sequence[Found]) -> Iterator[str]:

@@ -8,8 +8,9 @@ from textwrap import TextWrapper
 from typing import Any
 
 from vzflow.flow.terms import BlindClass
+from vzflow.reports.contradiction import both_sides
 from vzflow.reports.edges import WIDTH, Row, edge, edge_lines
-from vzflow.reports.plain import aligned, coloured, to_the_second
+from vzflow.reports.plain import aligned, coloured, printable, to_the_second
 
 #: Lines per table; the rest is counted, and `vzflow query` lists it.
 MOST = 12
@@ -177,6 +178,8 @@ def _findings(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
         for line in _wrapped(f"  {mine[0]['code']} {severity}  {says}"):
             yield coloured(line, severity, on=colour)
         yield from lines
+        for side in (side for f in mine[:MOST] for one in f.get("contradiction", ()) for side in both_sides(one)):
+            yield from _wrapped(f"      {printable(side)}", " " * 8)
 
 
 def _by_edge(findings: Sequence[Mapping[str, Any]], compared: bool) -> list[Row]:

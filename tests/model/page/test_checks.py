@@ -112,7 +112,7 @@ def test_components_that_no_model_knows_are_told_only_where_a_model_was_given():
 def test_a_word_that_was_probably_misspelled_is_told_with_what_was_meant():
     """The document's own names are looked through."""
     (one,) = [f for f in lint(row("| Web | 1 | Gatewey | TLS | - |")) if f.code is LintCode.SOURCE_UNKNOWN]
-    assert one.message.endswith("did you mean Gateway?")
+    assert one.message.endswith("perhaps Gateway is meant")
 
 
 def test_html_tables_are_checked_like_markdown():

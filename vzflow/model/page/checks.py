@@ -218,7 +218,7 @@ def _or_model(read: Imported) -> str:
 
 def _meant(word: str, known: Sequence[str]) -> str:
     meant = nearest(word, known) if len(known) <= _MOST_WORDS and len(word) <= _LONGEST_WORD else None
-    return f"; did you mean {cut(meant)}?" if meant and folded(meant) != folded(word) else ""
+    return f"; perhaps {cut(meant)} is meant" if meant and folded(meant) != folded(word) else ""
 
 
 def _some(words: Iterable[str]) -> str:
