@@ -80,6 +80,15 @@ def test_what_may_mislead_stands_before_any_verdict(coverage, words):
     assert words not in text.render(facts()).split("\nplaintext")[0]
 
 
+def test_names_and_times_that_do_not_fit_in_one_line_have_one_each():
+    """A time is not broken."""
+    window = {"first_seen": MOMENT, "last_seen": MOMENT}
+    lines = text.render(facts(model={"names": ["m" * 30]}, window=window)).splitlines()
+    assert lines[0].endswith("mm  2026-01-02 03:04:05Z to 2026-01-02 03:04:05Z")
+    lines = text.render(facts(model={"names": ["m" * 50]}, window=window)).splitlines()
+    assert (lines[0][-2:], lines[1]) == ("mm", "2026-01-02 03:04:05Z to 2026-01-02 03:04:05Z")
+
+
 EGRESS = {
     "initiator": "a", "responder": "b", "port": 1, "protocol": "tcp", "transport": "tls", "exchanges": 1,
     "flow_ids": ["x:1"], "reason": "egress_unmodelled",

@@ -57,7 +57,9 @@ def _head(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
     times = "no flow with a time"
     if window["first_seen"] is not None:
         times = f"{to_the_second(window['first_seen'])} to {to_the_second(window['last_seen'])}"
-    first, *more = _wrapped(f"vzflow report  model {', '.join(facts['model']['names'])}  {times}")
+    named = f"vzflow report  model {', '.join(facts['model']['names'])}"
+    together = f"{named}  {times}"
+    first, *more = [together] if len(together) <= WIDTH else [*_wrapped(named), times]
     yield first.replace("vzflow report", coloured("vzflow report", "bold", on=colour), 1)
     yield from more
 
