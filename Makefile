@@ -17,9 +17,11 @@ STAMP = ls $(COMPILED:.py=.abi3.so) >/dev/null 2>&1 || exit 0; touch
 demo: $(VENV)/.installed
 	@$(BIN)/vzflow demo
 
-# One test: make test K=name; other examples than the usual ones: make test SEED=random
+# One process a processor, or JOBS; a file's tests share what they set up, and stay in one. One test: make test K=name;
+# other examples than the usual ones: make test SEED=random
+test: JOBS ?= $(if $(K),0,logical)
 test: compiled
-	$(BIN)/python -m pytest $(if $(K),-k "$(K)") $(if $(SEED),--hypothesis-seed=$(SEED))
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(if $(K),-k "$(K)") $(if $(SEED),--hypothesis-seed=$(SEED))
 
 check: compiled
 	$(BIN)/ruff format --check .

@@ -8,6 +8,7 @@ the claim is about: {"column": [values]}.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import datetime
 from pathlib import Path
@@ -44,34 +45,56 @@ def made_by_queries(*, of_views: bool) -> dict[str, catalogue.Query]:
     return {n: q for n, q in stages.items() if n != "classified"} | dict(catalogue.views()) if of_views else stages
 
 
-def run_case(query: catalogue.Query, case: Path, params: dict | None = None) -> pa.Table:
-    """Run *query* on the tables of the folder *case*; a table that is neither there nor made by a query is empty."""
-    kind = query.path.parent.name
-    of_views = kind not in ("lived", "classify", "explain", "lint") or bool(set(query.reads) & set(catalogue.views()))
-    made = dict(catalogue.lived()) if kind == "lived" else made_by_queries(of_views=of_views)
-    with connect(threads=1) as duck:
-        done: set[str] = set()
+class Session:
+    """Runs queries on the tables of folders, one after the other; a table that stays the same is not made again."""
+
+    def __init__(self, duck: Duck) -> None:
+        self._duck = duck
+        #: By name of a table: a digest of everything that it is made of.
+        self._made_of: dict[str, str] = {}
+
+    def run(self, query: catalogue.Query, case: Path, params: dict | None = None) -> pa.Table:
+        """Run *query* on the tables of *case*; a table that is neither there nor made by a query is empty."""
+        kind = query.path.parent.name
+        of_views = kind not in ("lived", "classify", "explain", "lint") or bool(
+            set(query.reads) & set(catalogue.views())
+        )
+        made = dict(catalogue.lived()) if kind == "lived" else made_by_queries(of_views=of_views)
+        done: dict[str, str] = {}
         for name in query.reads:
-            _provide(duck, name, case, made, done)
-        return duck.run(query.sql, params)
+            self._provide(name, case, made, done)
+        return self._duck.run(query.sql, params)
+
+    def _provide(self, name: str, case: Path, made: dict[str, catalogue.Query], done: dict[str, str]) -> str:
+        if name in done:
+            return done[name]
+        given = given_rows(case, name)
+        if given is None and name.startswith("every_"):
+            given = given_rows(case, name.removeprefix("every_"))
+        query = made.get(name)
+        reads = [self._provide(read, case, made, done) for read in query.reads] if query else []
+        what = json.dumps([given, query and query.sql, reads])
+        done[name] = hashlib.blake2b(what.encode()).hexdigest()
+        if self._made_of.get(name) != done[name]:
+            self._made_of.pop(name, None)
+            self._make(name, given, query)
+            self._made_of[name] = done[name]
+        return done[name]
+
+    def _make(self, name: str, given: list[dict] | None, query: catalogue.Query | None) -> None:
+        if query is None:
+            self._duck.register(name, _nothing(name) if given is None else table_of(given, BASE[name], name))
+            return
+        self._duck.create_table(name, query.sql)
+        if given is not None:
+            schema = self._duck.run(f'SELECT * FROM "{name}" LIMIT 0').schema
+            self._duck.register(name, table_of(given, schema, name))
 
 
-def _provide(duck: Duck, name: str, case: Path, made: dict[str, catalogue.Query], done: set[str]) -> None:
-    if name in done:
-        return
-    done.add(name)
-    given = given_rows(case, name)
-    if given is None and name.startswith("every_"):
-        given = given_rows(case, name.removeprefix("every_"))
-    if name not in made:
-        duck.register(name, _nothing(name) if given is None else table_of(given, BASE[name], name))
-        return
-    for read in made[name].reads:
-        _provide(duck, read, case, made, done)
-    duck.create_table(name, made[name].sql)
-    if given is not None:
-        schema = duck.run(f'SELECT * FROM "{name}" LIMIT 0').schema
-        duck.register(name, table_of(given, schema, name))
+def run_case(query: catalogue.Query, case: Path, params: dict | None = None) -> pa.Table:
+    """Run *query* on the tables of the folder *case* in a session of its own, which knows no others."""
+    with connect(threads=1) as duck:
+        return Session(duck).run(query, case, params)
 
 
 def _nothing(name: str) -> pa.Table:

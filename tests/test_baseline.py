@@ -41,7 +41,7 @@ def test_a_finding_that_the_baseline_lacks_is_new_and_fails(work):
     assert done.returncode == 1
     known = len(before["findings"]) - 1
     assert f"FINDINGS  since the baseline: 1 new, {known} known, 1 not found again\n" in done.stdout
-    assert sum(line.startswith("    new ") for line in done.stdout.splitlines()) == 1
+    assert sum("  new  " in line for line in done.stdout.splitlines()) == 1
     told = verbs.report(work / "S", baseline=work / "other.json")
     assert [f["responder"]["name"] for f in told["findings"] if f["new"]] != ["elsewhere/other"]
     assert told["baseline"]["not_found_again"][0]["responder"] == "elsewhere/other"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import json
@@ -773,6 +774,21 @@ def test_progress_is_shown_on_a_terminal_and_wiped(tmp_path):
     assert "\x1b" not in dumb
 
 
+def test_explain_shows_how_far_it_has_read_an_input_again(tmp_path):
+    """A capture of many gigabytes is read twice: nobody should wonder what happens."""
+    put(tmp_path / "a.log", envoy_log(0, 50))
+    vzflow("ingest", "--store", "S", "a.log", cwd=tmp_path)
+    (one,) = json.loads(
+        vzflow("sql", "select min(flow_id) id from flow", "--store", "S", "-o", "json", cwd=tmp_path).stdout
+    )
+    shown, code = on_terminal(["explain", one["id"], "--store", "S"], tmp_path)
+    assert code == 0
+    bar, text = shown.rsplit("\r\x1b[K", 1)
+    assert re.search(r"\r\x1b\[K\[#{30}\] 100 % a\.log", bar)
+    assert one["id"] in text
+    assert "\r\x1b" not in on_terminal(["explain", one["id"], "--store", "S", "--quiet"], tmp_path)[0]
+
+
 def test_colour_on_a_terminal_unless_no_color(work):
     """NO_COLOR is honoured when it is not empty, as no-color.org has it."""
     shown, _ = on_terminal(["report", "--store", "S"], work)
@@ -935,6 +951,25 @@ def test_pattern_that_no_shell_has_expanded_is_expanded(tmp_path):
         ["a.log", "stored"], ["b.log", "stored"], ["c[1].log", "stored"], ["c[1].log", "unchanged"],
     ]  # fmt: skip
     refused(vzflow("ingest", "--store", tmp_path / "T", "*.pcap", cwd=tmp_path), 3, "*.pcap: no file matches")
+
+
+def test_ingest_says_what_it_read_an_input_as(tmp_path):
+    """Both were told by content: the format, and what it was unpacked from, innermost first; also of a pipe."""
+    log = envoy_log(0, 3)
+    put(tmp_path / "a.log", log)
+    put(tmp_path / "b.log", bz2.compress(gzip.compress(envoy_log(3, 5))))
+    put(tmp_path / "c", gzip.compress(capture(3)))
+    done = vzflow("ingest", "--store", "S", "--no-classify", "a.log", "b.log", "c", cwd=tmp_path)
+    assert [line.split("records ")[1] for line in done.stderr.splitlines()] == [
+        "(envoy)", "(envoy in gzip in bzip2)", "(pcap in gzip)",
+    ]  # fmt: skip
+    again = vzflow("ingest", "--store", "S", "--no-classify", "b.log", cwd=tmp_path)
+    assert again.stderr.split() == ["b.log", "unchanged"]
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=lambda: put(tmp_path / "pipe", gzip.compress(envoy_log(5, 9))))
+    writer.start()
+    assert vzflow("ingest", "--store", "S", "pipe", cwd=tmp_path).stderr.endswith("(envoy in gzip)\n")
+    writer.join()
 
 
 def test_no_classify_leaves_verdicts_to_the_next_command(tmp_path):

@@ -36,7 +36,8 @@ def test_model_import_writes_a_model_that_show_reads(tmp_path):
 def test_an_imported_model_can_judge(tmp_path):
     """Ingest takes it as any other; names whose pods are unknown claim none of them."""
     page = put(tmp_path / "page.md", PAGE.encode())
-    vzflow("model", "import", page, "-o", "m.yaml", cwd=tmp_path)
+    declared = ["--mesh", "on", "--trust-domain", "cluster.local"]
+    vzflow("model", "import", page, "-o", "m.yaml", *declared, cwd=tmp_path)
     vzflow("model", "import", page, "-o", "known.yaml", "--model", "verrazzano-1.0", cwd=tmp_path)
     for name in ("m.yaml", "known.yaml"):
         store = ["--store", f"{name}.store"]
@@ -47,6 +48,34 @@ def test_an_imported_model_can_judge(tmp_path):
         verdicts = json.loads(vzflow("report", *store, "-o", "json", cwd=tmp_path).stdout)["summary"]["by_verdict"]
         assert verdicts["expected"] == 0
         assert bool(verdicts["unexpected"]) == (name == "known.yaml")
+
+
+def test_an_imported_model_judges_nothing_until_the_mesh_is_declared(tmp_path):
+    """No table says whether there is a mesh: a default would decide verdicts. Lint says so, ingest refuses."""
+    page = put(tmp_path / "page.md", PAGE.encode())
+    done = vzflow("model", "import", page, "-o", "m.yaml", cwd=tmp_path)
+    assert "it judges no flow until `mesh` and `trust_domains` are stated in it" in done.stderr
+    assert "VZ3307 error: no file states `mesh` and `trust_domains`" in " ".join(
+        vzflow("model", "lint", "m.yaml", cwd=tmp_path).stdout.split()
+    )
+    refused = vzflow("ingest", SAMPLES / "verrazzano.pcap", "--model", "m.yaml", cwd=tmp_path)
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
+    assert "m.yaml:4: no file says whether the mesh is on" in refused.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["m.yaml", "page.md"]
+    site = "vzflow_model: 1\nname: site\nmesh: off\ntrust_domains: [x]\n"
+    put(tmp_path / "site.yaml", site.encode())
+    overlaid = vzflow("model", "lint", "m.yaml", "site.yaml", "--fail-on", "error", cwd=tmp_path)
+    assert (overlaid.returncode, "VZ3307" in overlaid.stdout) == (0, False)
+
+
+def test_what_is_declared_for_the_cluster_is_written_as_said(tmp_path):
+    """By an option, else by the files that know the names; the option counts more."""
+    page = put(tmp_path / "page.md", PAGE.encode())
+    put(tmp_path / "names.yaml", b"vzflow_model: 1\nname: n\nmesh: off\npeers:\n  gateway: {namespaces: edge}\n")
+    words = ["model", "import", page, "--model", "names.yaml", "--trust-domain", "one", "--trust-domain", "two.example"]
+    for more, mesh in ([], "off"), (["--mesh", "on"], "on"):
+        lines = vzflow(*words, *more, cwd=tmp_path).stdout.splitlines()
+        assert (f"mesh: {mesh}" in lines, "trust_domains: [one, two.example]" in lines) == (True, True)
 
 
 def test_model_lint_exits_by_the_level_asked_for(tmp_path):
@@ -86,6 +115,19 @@ def test_model_lint_holds_documents_and_models_against_pods(tmp_path):
     assert {f["file"] for f in model} == {"verrazzano-1.0"}
 
 
+def test_model_lint_misses_no_pods_that_only_infrastructure_names(tmp_path):
+    """Not every cluster has a metrics-server; who lets it in by a rule of the document wants to know."""
+    rule = "  - {id: R1, says: x, to: api_server, port: 1, from: metrics-server, transport: tls}\n"
+    own = "vzflow_model: 1\nname: own\nmesh: on\ntrust_domains: [cluster.local]\nrules:\n"
+    words = ["--identity", SAMPLES / "cluster.json", "-o", "json"]
+    told = {}
+    for name, text in (("without", own.replace("rules:\n", "")), ("named", own + rule)):
+        put(tmp_path / f"{name}.yaml", text.encode())
+        done = vzflow("model", "lint", "kubernetes", f"{name}.yaml", *words, cwd=tmp_path)
+        told[name] = [f["message"] for f in json.loads(done.stdout)["findings"] if f["code"] == "VZ3401"]
+    assert told == {"without": [], "named": ["no pod in the snapshots is of `metrics-server`"]}
+
+
 @pytest.mark.parametrize(
     ("words", "code", "what"),
     [
@@ -96,6 +138,8 @@ def test_model_lint_holds_documents_and_models_against_pods(tmp_path):
         (["import", "page.md", "-o", "page.md/x"], 2, "cannot be written"),
         (["import", "page.md", "--model", "none.yaml"], 2, "no such model"),
         (["lint", "page.md", "--identity", "page.md"], 3, "page.md"),
+        (["import", "page.md", "--mesh", "yes"], 2, "no such state of a mesh: yes"),
+        (["import", "page.md", "--trust-domain", "spiffe://x"], 2, "'spiffe://x' is not a trust domain"),
     ],
 )  # fmt: skip
 def test_model_commands_say_in_one_line_what_they_cannot_use(tmp_path, words, code, what):

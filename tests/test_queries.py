@@ -6,10 +6,11 @@ import json
 from datetime import datetime
 
 import pytest
-from query_case import BASE, QUERIES, only, plain, rows_of, run_case
+from query_case import BASE, QUERIES, Session, only, plain, rows_of, run_case
 
 from vzflow.flow import lookups
 from vzflow.model import catalogue
+from vzflow.store.duck import connect
 
 ALL = [*catalogue.lived().values(), *catalogue.stages().values(), *catalogue.views().values(),
        *catalogue.explanations().values(), *catalogue.lints().values(), *catalogue.questions().values()]  # fmt: skip
@@ -20,8 +21,14 @@ PARAMS = {"address": "10.0.0.1", "time": "2026-01-01T00:00:00Z", "initiator": "a
           "name": "web"}  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def session():
+    with connect(threads=1) as duck:
+        yield Session(duck)
+
+
 @pytest.mark.parametrize(("query", "case"), CASES, ids=lambda x: x.name)
-def test_claim(query, case):
+def test_claim(session, query, case):
     """The folder's name is the claim; expect.jsonl names the columns that matter to it."""
     params = json.loads((case / "params.json").read_text()) if (case / "params.json").exists() else None
     expected = rows_of(case / "expect.jsonl")
@@ -30,7 +37,7 @@ def test_claim(query, case):
             if key.endswith(("_seen", "_from", "_to", "_until")) and isinstance(value, str) and key != "made_from":
                 row[key] = datetime.fromisoformat(value).isoformat()
     keys = set().union(*(row.keys() for row in expected))
-    got = run_case(query, case, params).to_pylist()
+    got = session.run(query, case, params).to_pylist()
     if set(query.one_row_per) <= set(query.returns):
         rows = [tuple(row[key] for key in query.one_row_per) for row in got]
         assert len(rows) == len(set(rows)), f"not one row per {', '.join(query.one_row_per)}"

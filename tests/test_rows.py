@@ -37,11 +37,28 @@ PODS = {
     "keycloak": ("keycloak", {"app.kubernetes.io/name": "keycloak"}, True),
     "mysql": ("keycloak", {"app": "mysql"}, True),
     "rancher": ("cattle-system", {"app": "rancher"}, False),
+    "weblogic-operator": (SYSTEM, {"app": "weblogic-operator"}, True),
+    "rancher-webhook": ("cattle-system", {"app": "rancher-webhook"}, False),
+    "cluster-agent": ("cattle-system", {"app": "cattle-cluster-agent"}, False),
+    "istiocoredns": ("istio-system", {"app": "istiocoredns"}, False),
+    "cert-webhook": (
+        "cert-manager", {"app.kubernetes.io/name": "webhook", "app.kubernetes.io/component": "webhook"}, False,
+    ),
+    "nginx-backend": (
+        "ingress-nginx",
+        {"app.kubernetes.io/name": "ingress-nginx", "app.kubernetes.io/component": "default-backend"}, True,
+    ),
+    "coredns": ("kube-system", {"k8s-app": "kube-dns"}, False),
+    "external-dns": ("cert-manager", {"app.kubernetes.io/instance": "external-dns"}, False),
     "application": ("shop", {"app": "shop", "verrazzano.io/istio": "shop"}, True),
+    "cart": ("shop", {"app": "cart", "verrazzano.io/istio": "shop"}, True),
+    "weblogic": ("bank", {"weblogic.domainUID": "bank", "verrazzano.io/istio": "bank"}, True),
+    "coherence": ("shop", {"coherenceComponent": "coherencePod"}, False),
     "stranger": ("default", {"app": "stranger"}, False),
+    "rogue": ("shop", {"app": "rogue"}, False),
 }  # fmt: skip
-#: What none of the rows lets in anywhere.
-STRANGER = "stranger"
+#: What none of the rows lets in anywhere: in a namespace of nobody's, and beside the pods of an application.
+STRANGERS = ("stranger", "rogue")
 #: Whose address is not a pod's own.
 ADDRESS = {"api-server": N1, "node-exporter": N2, "outside": OUTSIDE}
 
@@ -132,7 +149,8 @@ def cluster() -> list[Object]:
 
 
 def address(name: str) -> str:
-    return ADDRESS.get(name) or f"10.244.2.{10 + list(PODS).index(name)}"
+    """Return that of a pod or of something else by its name; what is no name is an address itself."""
+    return ADDRESS.get(name, name if name not in PODS else f"10.244.2.{10 + list(PODS).index(name)}")
 
 
 def told(row: Row, *, seen: str, **more: object) -> Object:
@@ -150,9 +168,8 @@ def protected(row: Row) -> str:
 def near_misses(row: Row) -> dict[str, Object]:
     """Everything that is nearly what the row allows."""
     datagrams = {"protocol": "udp", "connection_state": None, "transport_seen": "unknown"}
-    stranger = row._replace(initiator=STRANGER)
-    return {
-        "source": told(stranger, seen="tls"),
+    strangers = {f"source {name}": told(row._replace(initiator=name), seen="tls") for name in STRANGERS}
+    return strangers | {
         "port": told(row, seen=protected(row), responder_port=row.port + 7),
         "protocol": told(row, seen="tls", transport_seen_basis="datagram", **datagrams),
         "plaintext": told(row, seen="plaintext"),
@@ -200,9 +217,10 @@ def test_what_a_row_allows_is_expected_by_that_row(row):
 
 
 @every_row
-def test_another_source_is_unexpected(row):
-    """A pod that no row names."""
-    verdict, rule, _ = answer(row, "source")
+@pytest.mark.parametrize("stranger", STRANGERS)
+def test_another_source_is_unexpected(row, stranger):
+    """A pod that no row names; being beside an application in the mesh makes it none of its pods."""
+    verdict, rule, _ = answer(row, f"source {stranger}")
     assert (verdict, rule) == ("unexpected", None)
 
 
@@ -232,7 +250,7 @@ def test_in_clear_is_a_violation_where_the_row_asks_for_protection(row):
 
 
 @pytest.mark.parametrize("row", IN_ERROR, ids=named)
-@pytest.mark.parametrize("how", ["allowed", "source", "port", "protocol", "plaintext"])
+@pytest.mark.parametrize("how", ["allowed", *(f"source {name}" for name in STRANGERS), "port", "protocol", "plaintext"])
 def test_a_row_that_is_in_error_allows_nothing(row, how):
     """Prometheus calls no webhook, and Rancher's own pods serve none; who trusts the row is told so."""
     verdict, rule, _ = answer(row, how)

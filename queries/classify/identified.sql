@@ -1,10 +1,11 @@
 -- says: Both ends of each flow as one set of candidates each, and what the record alone proves.
--- reads: recorded, located, window_holder, population, set_overlap, set_account, set_fact, trust_domain, era
--- returns: segment, record, first_seen, until, turned, firm, off_wire, tunnel, contradicted, initiator_set, initiator_name_set, initiator_address_set, initiator_identity_basis, responder_set, responder_name_set, responder_address_set, responder_identity_basis, protocol, target_port, responder_service, seen, seen_basis, trusted, has_payload, mesh_mtls, evidence_origin, outcome, era, combination
+-- reads: recorded, located, window_holder, population, set_overlap, set_account, set_fact, set_mate, trust_domain, era
+-- returns: segment, record, first_seen, until, turned, firm, off_wire, tunnel, contradicted, initiator_set, initiator_name_set, initiator_address_set, initiator_identity_basis, responder_set, responder_name_set, responder_address_set, responder_identity_basis, protocol, target_port, responder_service, seen, seen_basis, trusted, has_payload, mesh_mtls, evidence_origin, outcome, era, may_be_itself, combination
 -- one row per: segment, record
 -- A name wins over an address that nobody else held then; where the two name different holders both are candidates.
 -- Of a node's holders the one who declares the port wins over the node's name. Sets: `either:NAME+ADDRESS+LATER`, and
 -- `behind:SET@CHANGED` where a node's address may also stand for the pods it masqueraded then.
+-- `may_be_itself`: a candidate of both ends may be one pod that reached itself. Of pods judged as one it says which did.
 WITH account AS (
   SELECT a.set_id, a.namespace, a.service_account
   FROM (SELECT max(1) AS certified FROM recorded WHERE initiator_principal LIKE 'spiffe://%/ns/%/sa/%') p
@@ -119,15 +120,18 @@ WITH account AS (
   FROM chosen c
 ), told AS (
   SELECT j.*, j.responder_all AS responder_set,
-    (coalesce(ni.has_node, false) OR coalesce(ai.has_node, false))
-      AND NOT coalesce(nr.has_pod_address, false) AND NOT coalesce(ar.has_pod_address, false) AS hides,
-    -- Pods that nothing tells apart are one combination; of whom a rule may ask for the node, it counts.
-    coalesce(ni.class, ai.class) AS initiator_class, coalesce(nr.class, ar.class) AS responder_class,
-    coalesce(nr.class_on_node, ar.class_on_node) AS responder_class_on_node,
+    coalesce(ni.has_node, false) OR coalesce(ai.has_node, false) AS from_node,
+    coalesce(ni.has_pod_address, false) OR coalesce(ai.has_pod_address, false) AS from_pod,
+    coalesce(nr.has_pod_address, false) OR coalesce(ar.has_pod_address, false) AS to_pod,
+    -- Pods that nothing tells apart are one combination; of whom a rule may ask for the node, it counts. Sets made here
+    -- are not looked up again: whether such a set has the other end in it is seen where all candidates are.
+    CASE WHEN NOT j.made_here THEN coalesce(ni.class, ai.class) END AS initiator_class,
+    CASE WHEN NOT j.made_here THEN coalesce(nr.class, ar.class) END AS responder_class,
+    CASE WHEN NOT j.made_here THEN coalesce(nr.class_on_node, ar.class_on_node) END AS responder_class_on_node,
     -- Tunnels run between nodes: bytes that look like one are no excuse for a pod that is dialled at its own address.
     -- A proxy that says so knows: its tunnels end at pods.
     j.outer_tunnel AND (j.source <> 'pcap' OR NOT (coalesce(nr.has_pod_address, false) OR coalesce(ar.has_pod_address, false))) AS tunnel
-  FROM joined j
+  FROM (SELECT *, initiator_all LIKE 'either:%' OR responder_all LIKE 'either:%' AS made_here FROM joined) j
   LEFT JOIN set_fact ni ON ni.set_id = j.initiator_name_set
   LEFT JOIN set_fact ai ON ai.set_id = j.initiator_address_set
   LEFT JOIN set_fact nr ON nr.set_id = j.responder_name_set
@@ -136,7 +140,7 @@ WITH account AS (
   -- Flows share such a set only where no pod that the node may hide came or went between them; where later holders are
   -- in it too, each flow has its own.
   SELECT t.*,
-    CASE WHEN NOT t.hides THEN t.initiator_all
+    CASE WHEN NOT t.from_node OR t.to_pod THEN t.initiator_all
          WHEN t.initiator_window IS NOT NULL
            THEN 'behind:' || t.initiator_all || '@' || t.segment || '-' || CAST(t.record AS VARCHAR)
          ELSE 'behind:' || t.initiator_all || '@'
@@ -144,33 +148,44 @@ WITH account AS (
            || coalesce(CAST(ne.valid_from AS VARCHAR), '') || coalesce(CAST(ae.valid_from AS VARCHAR), '')
     END AS initiator_set
   FROM told t
-  LEFT JOIN population nb ON nb.set_id = CASE WHEN t.hides THEN t.initiator_name_set END
+  LEFT JOIN population nb ON nb.set_id = CASE WHEN t.from_node AND NOT t.to_pod THEN t.initiator_name_set END
     AND t.first_seen >= nb.valid_from AND t.first_seen < nb.valid_to
-  LEFT JOIN population ab ON ab.set_id = CASE WHEN t.hides THEN t.initiator_address_set END
+  LEFT JOIN population ab ON ab.set_id = CASE WHEN t.from_node AND NOT t.to_pod THEN t.initiator_address_set END
     AND t.first_seen >= ab.valid_from AND t.first_seen < ab.valid_to
-  LEFT JOIN population ne ON ne.set_id = CASE WHEN t.hides THEN t.initiator_name_set END
+  LEFT JOIN population ne ON ne.set_id = CASE WHEN t.from_node AND NOT t.to_pod THEN t.initiator_name_set END
     AND t.until >= ne.valid_from AND t.until < ne.valid_to
-  LEFT JOIN population ae ON ae.set_id = CASE WHEN t.hides THEN t.initiator_address_set END
+  LEFT JOIN population ae ON ae.set_id = CASE WHEN t.from_node AND NOT t.to_pod THEN t.initiator_address_set END
     AND t.until >= ae.valid_from AND t.until < ae.valid_to
 ), classed AS (
   SELECT d.*,
     CASE WHEN d.off_wire IS NOT NULL OR d.tunnel OR d.contradicted OR NOT d.firm OR d.responder_set = 'unknown'
            OR (d.target_port IS NULL AND d.protocol IN ('tcp', 'udp', 'sctp')) OR d.protocol IS NULL THEN NULL
-         WHEN d.initiator_class IS NULL OR d.initiator_set LIKE '%:%' THEN d.initiator_set
-         ELSE d.initiator_class END AS asks,
-    CASE WHEN d.responder_class IS NULL OR d.responder_set LIKE '%:%' THEN d.responder_set
-         WHEN d.initiator_class IS NULL OR d.initiator_set LIKE '%:%' THEN d.responder_class_on_node
-         ELSE d.responder_class END AS answers
+         ELSE coalesce(d.initiator_class, d.initiator_set) END AS asks,
+    CASE WHEN d.responder_class IS NULL THEN d.responder_set
+         WHEN d.initiator_class IS NULL THEN d.responder_class_on_node
+         ELSE d.responder_class END AS answers,
+    CASE WHEN d.initiator_class IS NOT NULL AND d.responder_class IS NOT NULL THEN d.initiator_set = d.responder_set
+         WHEN d.initiator_set LIKE 'supposed:%' THEN false
+         WHEN d.initiator_class IS NULL AND d.responder_class IS NULL THEN true
+         -- What leads back to the pod it came from is masqueraded.
+         WHEN d.from_node THEN true
+         ELSE m.set_id IS NOT NULL END AS may_be_itself
   FROM decided d
+  LEFT JOIN set_mate m ON m.set_id = CASE WHEN d.responder_class IS NULL AND d.to_pod
+                                        THEN CASE WHEN d.initiator_class IS NOT NULL THEN d.initiator_set END
+                                      WHEN d.initiator_class IS NULL AND d.from_pod AND NOT d.from_node
+                                        THEN d.responder_set END
+    AND m.crowd = CASE WHEN d.responder_class IS NULL THEN d.responder_set ELSE d.initiator_set END
 )
 SELECT d.segment, d.record, d.first_seen, d.until, d.turned, d.firm, d.off_wire, d.tunnel, d.contradicted,
   d.initiator_set, d.initiator_name_set, d.initiator_address_set, d.initiator_identity_basis,
   d.responder_set, d.responder_name_set, d.responder_address_set, d.responder_identity_basis,
   d.protocol, d.target_port, d.responder_service, d.seen, d.seen_basis, d.trusted, d.has_payload, d.mesh_mtls,
-  d.evidence_origin, d.outcome, e.begins AS era,
+  d.evidence_origin, d.outcome, e.begins AS era, d.may_be_itself,
   d.asks || '>' || d.answers || '>' || d.protocol || '>' || coalesce(CAST(d.target_port AS VARCHAR), '-') || '>'
     || d.seen || '>' || d.seen_basis || '>' || CASE WHEN d.trusted THEN 't' ELSE 'f' END
-    || CASE WHEN d.has_payload THEN 't' ELSE 'f' END || '>' || d.mesh_mtls
+    || CASE WHEN d.has_payload THEN 't' ELSE 'f' END || CASE WHEN d.may_be_itself THEN 't' ELSE 'f' END
+    || '>' || d.mesh_mtls
     || coalesce('>' || CAST(e.begins AS VARCHAR), '') AS combination
 FROM classed d
 LEFT JOIN era e ON e.always = CASE WHEN d.first_seen IS NOT NULL THEN 1 END

@@ -1,8 +1,9 @@
 -- says: The three answers and the verdict for each pair of candidates of a combination.
--- reads: combination, set_candidate, candidate, candidate_term, party_port, party_component, component, selector, rule, rule_grant, rule_match, mesh_mode
+-- reads: combination, candidate_pair, set_candidate, candidate, candidate_term, party_port, party_component, component, selector, rule, rule_grant, rule_match, mesh_mode
 -- returns: combination, initiator_party, responder_party, verdict, reason, rule_id, rule_status, transport_required, transport_status, transport, transport_basis, transport_grade
 -- one row per: combination, initiator_party, responder_party
 -- A Service whose pods are not known is nobody: what answers behind it may be anyone.
+-- No document speaks of a pod that reaches itself. What the policies of the mesh require of it holds all the same.
 WITH claimed AS (
   SELECT DISTINCT k.party_id
   FROM (SELECT DISTINCT r.party_id FROM combination c JOIN set_candidate r ON r.set_id = c.responder_set) a
@@ -27,7 +28,7 @@ WITH claimed AS (
   GROUP BY c.combination, r.party_id
 ), pair AS (
   SELECT c.combination, c.target_port, c.seen, c.seen_basis, c.trusted, c.has_payload, c.mesh_mtls,
-    i.party_id AS initiator_party, r.party_id AS responder_party,
+    w.initiator_party, w.responder_party, w.itself,
     pi.kind AS initiator_kind, pi.in_scope AS initiator_in_scope, pi.egress, pr.kind AS responder_kind, pr.in_scope,
     coalesce(pr.in_mesh, false) AS in_mesh,
     m.mode, coalesce(m.captured, false) AS captured, coalesce(m.excluded, false) AS excluded,
@@ -38,18 +39,17 @@ WITH claimed AS (
     coalesce(s.unmet = 1, false) AND pi.kind = 'pod' AND pi.component IS NULL AND x.rule_id IS NULL AS may_be_unmet,
     k.party_id IS NOT NULL OR pr.component IS NOT NULL AS claimed
   FROM combination c
-  JOIN set_candidate i ON i.set_id = c.initiator_set
-  JOIN set_candidate r ON r.set_id = c.responder_set
-  JOIN candidate pi ON pi.party_id = i.party_id
-  JOIN candidate pr ON pr.party_id = r.party_id
-  LEFT JOIN mesh_mode m ON m.party_id = r.party_id AND m.protocol = c.protocol
+  JOIN candidate_pair w ON w.combination = c.combination
+  JOIN candidate pi ON pi.party_id = w.initiator_party
+  JOIN candidate pr ON pr.party_id = w.responder_party
+  LEFT JOIN mesh_mode m ON m.party_id = w.responder_party AND m.protocol = c.protocol
     AND coalesce(m.port, -1) = coalesce(c.target_port, -1)
-  LEFT JOIN rule_match a ON a.combination = c.combination AND a.initiator_party = i.party_id
-    AND a.responder_party = r.party_id AND a.place = 1 AND a.revoked_by IS NULL
-  LEFT JOIN rule_match x ON x.combination = c.combination AND x.initiator_party = i.party_id
-    AND x.responder_party = r.party_id AND x.place = 1 AND x.revoked_by IS NOT NULL
-  LEFT JOIN spoken s ON s.combination = c.combination AND s.responder_party = r.party_id
-  LEFT JOIN claimed k ON k.party_id = r.party_id
+  LEFT JOIN rule_match a ON a.combination = c.combination AND a.initiator_party = w.spoken_party
+    AND a.responder_party = w.responder_party AND a.place = 1 AND a.revoked_by IS NULL
+  LEFT JOIN rule_match x ON x.combination = c.combination AND x.initiator_party = w.spoken_party
+    AND x.responder_party = w.responder_party AND x.place = 1 AND x.revoked_by IS NOT NULL
+  LEFT JOIN spoken s ON s.combination = c.combination AND s.responder_party = w.responder_party
+  LEFT JOIN claimed k ON k.party_id = w.responder_party
 ), required AS (
   SELECT p.*,
     CASE WHEN p.seen = 'mtls' AND NOT p.trusted THEN 'tls'
@@ -90,9 +90,18 @@ WITH claimed AS (
       ELSE 'unverified'
     END AS transport_status
   FROM required r
+), reflected AS (
+  SELECT c.*,
+    -- A rule that allows it is as good for itself as for another of its kind.
+    c.itself AND CASE WHEN c.rule_id IS NULL THEN c.in_scope ELSE c.transport_status IN ('violated', 'not_mutual') END
+      AS hairpin,
+    c.concerns AND NOT (c.itself AND c.transport_status IN ('violated', 'not_mutual')
+                        AND coalesce(c.rule_transport IN ('mtls', 'tls'), false)) AS bound
+  FROM compared c
 ), judged AS (
   SELECT c.*,
     CASE
+      WHEN c.hairpin THEN 'out_of_scope'
       WHEN c.rule_id IS NOT NULL THEN
         CASE WHEN c.transport_status = 'violated'
                THEN CASE WHEN c.transport_required = 'mtls' THEN 'plaintext' ELSE 'unexpected' END
@@ -106,6 +115,7 @@ WITH claimed AS (
       ELSE 'out_of_scope'
     END AS verdict,
     CASE
+      WHEN c.hairpin THEN 'hairpin'
       WHEN c.rule_id IS NOT NULL THEN
         CASE WHEN c.transport_status = 'violated'
                THEN CASE WHEN c.transport_required = 'mtls' THEN 'mtls_violated' ELSE 'tls_missing' END
@@ -126,6 +136,7 @@ WITH claimed AS (
       ELSE 'foreign'
     END AS reason,
     CASE
+      WHEN c.hairpin THEN 'unmodelled'
       WHEN c.rule_id IS NOT NULL THEN c.rule_kind
       WHEN c.initiator_kind = 'service' OR c.responder_kind = 'service' THEN 'undecided'
       WHEN c.in_scope AND c.may_be_unmet THEN 'undecided'
@@ -134,11 +145,12 @@ WITH claimed AS (
       WHEN c.initiator_in_scope AND c.egress = 'open' THEN 'documented'
       ELSE 'unmodelled'
     END AS rule_status
-  FROM compared c
+  FROM reflected c
 )
 SELECT j.combination, j.initiator_party, j.responder_party, j.verdict, j.reason,
-  coalesce(j.rule_id, CASE WHEN j.reason = 'documented_in_error' THEN j.revoked_rule END) AS rule_id, j.rule_status,
-  CASE WHEN j.concerns THEN j.transport_required END AS transport_required,
-  CASE WHEN j.concerns THEN j.transport_status END AS transport_status,
+  CASE WHEN NOT j.hairpin THEN coalesce(j.rule_id, CASE WHEN j.reason = 'documented_in_error' THEN j.revoked_rule END) END
+    AS rule_id, j.rule_status,
+  CASE WHEN j.bound THEN j.transport_required END AS transport_required,
+  CASE WHEN j.bound THEN j.transport_status END AS transport_status,
   j.transport, j.transport_basis, j.transport_grade
 FROM judged j

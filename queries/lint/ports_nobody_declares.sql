@@ -1,5 +1,5 @@
 -- says: Ports of rules that no pod of their component declares, where it has pods.
--- reads: rule, rule_grant, party_component, party_port
+-- reads: rule, rule_grant, party, party_component, party_port
 -- returns: rule_id, component, protocol, port_lo, port_hi
 -- one row per: rule_id, component, protocol, port_lo, port_hi
 -- cannot tell: whether a process listens on a port that its container does not declare.
@@ -11,9 +11,16 @@ WITH claimed AS (
   JOIN rule r ON r.rule_id = g.rule_id
   JOIN claimed c ON g.to_term = 'component:' || c.component
   WHERE g.port_lo IS NOT NULL AND r.revoked_by IS NULL
+), proxied AS (
+  -- Every sidecar and gateway listens on these (Istio, "Ports used by Istio"), and its container declares 15090 only.
+  SELECT DISTINCT c.component
+  FROM party_component c JOIN party p ON p.party_id = c.party_id
+  WHERE p.in_mesh
 )
 SELECT a.rule_id, a.component, a.protocol, a.port_lo, a.port_hi
 FROM asked a
+ANTI JOIN proxied x ON x.component = a.component AND a.protocol = 'tcp' AND a.port_lo = a.port_hi
+  AND a.port_lo IN (15020, 15021, 15090)
 ANTI JOIN (
   SELECT DISTINCT c.component, p.protocol, p.port
   FROM party_component c JOIN party_port p ON p.party_id = c.party_id

@@ -115,21 +115,23 @@ def test_a_pod_row_says_what_the_pod_was():
     assert world.of("party_label", "pod:web") == [{"key": "a", "value": "1"}, {"key": "b", "value": "2"}]
 
 
-def test_pods_have_one_profile_exactly_if_they_are_probed_captured_and_bound_alike():
-    """Classification judges such pods once; names, labels and ports that nobody probes do not part them."""
+def test_pods_have_one_profile_exactly_if_they_are_probed_led_to_captured_and_bound_alike():
+    """Classification judges such pods once; names, labels and ports that are only declared do not part them."""
     probe = {"name": "app", "readinessProbe": {"httpGet": {"port": 8080}}}
     sidecar = {"name": "istio-proxy"}
     pods = [
         pod("one", "10.0.0.1", "12:00", containers=[probe], labels={"a": "1"}),
         pod("two", "10.0.0.2", "12:05", containers=[probe | {"ports": [{"containerPort": 80}]}], node="n2"),
         pod("unprobed", "10.0.0.3", "12:00"),
+        pod("served", "10.0.0.6", "12:00", containers=[probe], labels={"app": "served"}),
         pod("meshed", "10.0.0.4", "12:00", containers=[probe, sidecar]),
         pod("bound", "10.0.0.5", "12:00", containers=[probe], namespace="bank"),
     ]
-    world = World(("13:00", [*pods, peer_authentication("p", "STRICT", namespace="bank")]))
+    led = service("led", [{"port": 80, "targetPort": 9000}], clusterIP="10.96.0.9", selector={"app": "served"})
+    world = World(("13:00", [*pods, led, peer_authentication("p", "STRICT", namespace="bank")]))
     profile = {row["pod"]: row["profile"] for row in world.rows["party"] if row["kind"] == "pod"}
     assert profile["one"] == profile["two"]
-    assert len(set(profile.values())) == 4
+    assert len(set(profile.values())) == 5
     assert {row["profile"] for row in world.rows["party"] if row["kind"] != "pod"} <= {None}
 
 

@@ -541,7 +541,7 @@ def test_file_that_is_no_model_or_no_file_is_one_clear_line(tmp_path: Path):
     """Exit code 2, the path, and the names that exist."""
     (tmp_path / "latin").write_bytes(b"name: caf\xe9")
     for path, message in [
-        (str(tmp_path / "nowhere.yaml"), "no such model. Name a file, or a shipped model: verrazzano-1.0"),
+        (str(tmp_path / "nowhere.yaml"), "no such model. Name a file, or a shipped model: kubernetes, verrazzano-1.0"),
         (str(tmp_path), "cannot be read: "),
         (str(tmp_path / "latin"), "cannot be read: it is not UTF-8. "),
         (Path("verrazzano-1.0"), "no such model"),

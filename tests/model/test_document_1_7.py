@@ -1,6 +1,8 @@
 """The shipped model of Verrazzano 1.7: complete in itself, and held against that of 1.0."""
 
+import re
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +10,7 @@ from vzflow.flow.terms import RuleStatus
 from vzflow.model.document import Model, Rule, load
 
 DAY = date(2026, 1, 15)
+DOCS = Path(__file__).parents[2] / "docs" / "model.md"
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +39,15 @@ def test_rows_that_no_longer_hold_are_left_out_and_argo_cd_s_are_added(later: Mo
     every = {f"R{number:02}" for number in range(1, 32)}
     assert every - documented == {"R03", "R09", "R10", "R26", "R28"}
     assert documented <= every
+
+
+def test_both_versions_wait_for_the_same_ranges_of_a_site_and_the_docs_list_them(later: Model, first: dict[str, Rule]):
+    """A rule about a range that nobody is told of never matches."""
+    ranges = {t.removeprefix("range:") for t in terms(later) if t.startswith("range:")}
+    before = {t for rule in first.values() for g in rule.grants for t in (*g.from_terms, *g.to_terms)}
+    assert ranges == {t.removeprefix("range:") for t in before if t.startswith("range:")}
+    listed = re.search(r"\| range \|.*?\n\n", DOCS.read_text(), re.S)[0]
+    assert {name for row in listed.splitlines()[2:] for name in re.findall(r"`([a-z-]+)`", row)} == ranges
 
 
 def test_errors_that_the_document_keeps_are_revoked(later: Model):

@@ -50,11 +50,10 @@ def alive(pid):
         return False
 
 
-@pytest.fixture
-def inputs(tmp_path):
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
     """Logs and captures, some alike, one twice, and what cannot be read."""
-    folder = tmp_path / "in"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("in")
     put(folder / "a.log", envoy_log(0, 400))
     put(folder / "b.log", envoy_log(0, 700))  # a.log, grown
     put(folder / "c.log", envoy_line(0) + envoy_log(1000, 1100))  # begins like them and is another one
@@ -66,17 +65,23 @@ def inputs(tmp_path):
     return [*names, str(folder / "none"), names[0]]
 
 
+@pytest.fixture(scope="module")
+def one_by_one(inputs, tmp_path_factory):
+    """What a single process makes of them: the result and its store."""
+    store = tmp_path_factory.mktemp("alone") / "S"
+    return stored(inputs, store), store
+
+
 def told(result):
     return [(one.name, one.fate, one.flows, one.rejects, str(one.error)) for one in result.inputs]
 
 
 @pytest.mark.parametrize("jobs", [2, 5, 0])
-def test_inputs_read_at_once_are_stored_as_those_read_one_by_one(inputs, tmp_path, jobs):
+def test_inputs_read_at_once_are_stored_as_those_read_one_by_one(inputs, one_by_one, tmp_path, jobs):
     """The same rows, the same receipts, the same fates in the same order: also of copies and of logs that grew."""
-    alone, together = tmp_path / "alone", tmp_path / "together"
-    one_by_one = stored(inputs, alone)
+    (result, alone), together = one_by_one, tmp_path / "together"
     at_once = stored(inputs, together, jobs=jobs)
-    assert told(at_once) == told(one_by_one)
+    assert told(at_once) == told(result)
     assert fates(at_once)[0] == "stored"
     assert fates(at_once)[-1] == "unchanged"
     assert recorded(together) == recorded(alone)

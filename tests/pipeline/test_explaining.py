@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from unittest.mock import patch
@@ -23,9 +24,12 @@ from pipeline.pipeline_support import (
 
 from vzflow.flow.errors import UnreadableInput, UsageProblem
 from vzflow.pipeline import explaining, extraction
+from vzflow.pipeline.answer import report_facts
 from vzflow.pipeline.ingest import ingest as run_ingest
+from vzflow.pipeline.judge import Asked
 from vzflow.pipeline.subject import subject_of
 from vzflow.pipeline.verbs import explain, open_judge, sql
+from vzflow.reports import text as text_report
 from vzflow.store.lake import Lake
 from vzflow.store.tables import RECORDED_SCHEMA
 
@@ -38,6 +42,12 @@ def store(tmp_path_factory):
     found = tmp_path_factory.mktemp("explaining") / "store"
     ingest(SAMPLE_INPUTS, found, identity=[SNAPSHOT])
     return found
+
+
+@pytest.fixture(scope="module")
+def shown(store):
+    """All that is told of one edge of them."""
+    return explain(store, CONSOLE)
 
 
 def ingest(inputs, store, **more):
@@ -113,11 +123,25 @@ def test_finding_and_edge_are_found_as_reports_print_them(store, what):
     assert (found["finding"] or {}).get("code") == ("VZ1001" if "VZ" in what else None)
 
 
-def test_line_of_a_report_is_its_flow(store):
-    """It ends in the id of one."""
+def test_line_that_ends_in_a_flow_id_is_that_flow(store):
+    """As a query's rows do."""
     flow_id = subject_of(open_judge(store), CONSOLE).exchanges[0]
     found = subject_of(open_judge(store), f"    {CONSOLE}  R03  violated  served  x1  {flow_id}")
     assert found.exchanges == (flow_id,)
+
+
+def test_every_line_about_exchanges_can_be_copied_from_a_report(store):
+    """What stands beside or below an edge is no part of it, and an edge in two lines is one."""
+    judge = open_judge(store)
+    facts = report_facts(judge, Asked())
+    tables = text_report.render(facts).split("\n\n")[3:-1]
+    rows = [row for table in tables for row in re.findall(r"(?m)^    \S.*(?:\n {6,}.*)*", table)]
+    assert [subject_of(judge, row).edge for row in rows] == [
+        re.sub(r"(:[0-9]+)\s.*", r"\1", re.sub(r"\s*>\s*", " > ", row.strip()), flags=re.DOTALL) for row in rows
+    ]
+    assert len(rows) == 12
+    found = re.findall(r"(?m)^  VZ.*", text_report.render(facts))
+    assert [subject_of(judge, line).finding["code"] for line in found] == ["VZ1001", "VZ1002", "VZ1003", "VZ1005"]
 
 
 @pytest.mark.parametrize(
@@ -131,9 +155,9 @@ def test_what_is_not_there_is_a_usage_problem(store, what, says):
         explain(store, what)
 
 
-def test_every_source_of_an_exchange_says_its_part(store):
+def test_every_source_of_an_exchange_says_its_part(shown):
     """Four recordings of one conversation, only one of which shows the clear text."""
-    told = explain(store, CONSOLE)["exchange"]["told"]
+    told = shown["exchange"]["told"]
     assert sorted((one["source"], one["reporter"], one["transport"]) for one in told) == [
         ("calico", "initiator", "unknown"), ("calico", "responder", "unknown"), ("envoy", "responder", "unknown"),
         ("pcap", "tap", "plaintext"),
@@ -154,28 +178,27 @@ def test_exchange_is_the_one_of_the_view(store):
         assert against == [], "nothing in the samples contradicts an address"
 
 
-def test_its_query_returns_the_row(store):
+def test_its_query_returns_the_row(store, shown):
     """What is printed can be pasted into `vzflow sql`."""
-    found = explain(store, CONSOLE)
-    (row,) = sql(store, found["sql"]["flow"]).to_pylist()
-    assert (row["flow_id"], row["verdict"]) == (found["flow_id"], "plaintext")
-    (exchange,) = sql(store, found["sql"]["exchange"]).to_pylist()
+    (row,) = sql(store, shown["sql"]["flow"]).to_pylist()
+    assert (row["flow_id"], row["verdict"]) == (shown["flow_id"], "plaintext")
+    (exchange,) = sql(store, shown["sql"]["exchange"]).to_pylist()
     assert exchange["exchange_verdict"] == "plaintext"
 
 
-def test_snapshot_that_shows_a_holder_is_named(store):
+def test_snapshot_that_shows_a_holder_is_named(shown):
     """The evidence for who held an address is a file."""
-    shown = explain(store, CONSOLE)["vouched"]
-    assert {(one["kind"], one["snapshot"], one["when"]) for one in shown} == {("Pod", SNAPSHOT, "after")}
+    vouched = shown["vouched"]
+    assert {(one["kind"], one["snapshot"], one["when"]) for one in vouched} == {("Pod", SNAPSHOT, "after")}
 
 
-def test_what_would_prove_more_is_concrete(store):
+def test_what_would_prove_more_is_concrete(store, shown):
     """A format or a tcpdump line, for what is open; nothing where all is proven."""
-    (calico,) = [one for one in explain(store, CONSOLE)["exchange"]["told"] if one["reporter"] == "initiator"]
+    (calico,) = [one for one in shown["exchange"]["told"] if one["reporter"] == "initiator"]
     (words,) = explain(store, calico["flow_id"])["would_prove"]
     assert "tcpdump -i any -s 0 -w OUT.pcap 'host 10.244.1.13 and tcp port 8000'" in words
     assert "%DOWNSTREAM_PEER_URI_SAN%" in words
-    assert explain(store, CONSOLE)["would_prove"] == []
+    assert shown["would_prove"] == []
 
 
 def test_edge_is_cut_out_with_all_its_flows(store, tmp_path):
@@ -187,13 +210,13 @@ def test_edge_is_cut_out_with_all_its_flows(store, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out-2.log", "out.log"]
 
 
-def test_packets_are_dissected(store):
+def test_packets_are_dissected(store, shown):
     """Of an edge, those of the first source that has some."""
     found = explain(store, CONSOLE, dissect=True)["dissected"]
     assert found["packets"] == len(found["shown"]) == 10
     assert "dport     = 8000" in found["shown"][0]["text"]
     with pytest.raises(UsageProblem, match="not a flow of packets"):
-        explain(store, explain(store, CONSOLE)["exchange"]["told"][0]["flow_id"], dissect=True)
+        explain(store, shown["exchange"]["told"][0]["flow_id"], dissect=True)
 
 
 def test_only_the_first_packets_are_dissected(store):
@@ -338,11 +361,16 @@ def test_element_of_a_document_is_placed_and_cut_out(tmp_path):
     assert found["extracted"][0]["differs"] == {}
 
 
-def test_long_input_is_not_read_unasked(tmp_path):
-    """To name the byte is not worth minutes."""
-    log = put(tmp_path / "a.log", envoy_log(1, 5))
-    ingest([log], tmp_path / "S")
-    flow_id = flow_of(tmp_path / "S", 2)
-    with patch.object(extraction, "LOOKED_AT", 10):
-        assert "too long" in explain(tmp_path / "S", flow_id)["place"]["why_not"]
-        assert explain(tmp_path / "S", flow_id, inputs=[str(log)])["place"]["offset"] == len(envoy_line(1))
+def test_a_long_input_is_looked_through_and_tells_how_far(tmp_path):
+    """Whoever asks for the byte waits for it, and sees how far it is: once to its end, once up to the record."""
+    capture = tmp_path / "a.pcap"
+    put(capture, (SAMPLES / "verrazzano.pcap").read_bytes())
+    ingest([capture], tmp_path / "S")
+    receipts = open_judge(tmp_path / "S").lake.receipts().to_pylist()
+    (row,) = explaining.rows_of(open_judge(tmp_path / "S"), [rows(tmp_path / "S")[0]["flow_id"]])
+    told = []
+    long = [receipt | {"offset_to": 100 << 30} for receipt in receipts]
+    place = extraction.place_of(long, row, (), told.append)
+    assert (place["offset"] is None, place["why_not"]) == (False, None)
+    assert {(one.name, one.total) for one in told} == {(str(capture), capture.stat().st_size)}
+    assert max(one.done for one in told) == capture.stat().st_size

@@ -78,6 +78,7 @@ def running(folder, path, port, *more):
     process = subprocess.Popen(
         [sys.executable, "-m", "vzflow", *map(str, words)], env=env, text=True, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background has it ignored
     )  # fmt: skip
     try:
         yield process

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
+import pyarrow as pa
 import pytest
 from pipeline.pipeline_support import SNAPSHOT
 
@@ -23,6 +24,9 @@ def lookups(*identity):
 
 NOTHING = lookups()
 SAMPLE = lookups(SNAPSHOT)
+(CONSOLE_POD,) = [
+    p["party_id"] for p in SAMPLE["party"].to_pylist() if p["kind"] == "pod" and p["workload"] == "verrazzano-console"
+]
 
 
 def answers(known, initiator, target):
@@ -61,6 +65,15 @@ def test_kubelet_is_on_the_node_of_the_pod_it_probes():
     """A probe port is opened to the pod's own node, and not to another one."""
     assert answers(SAMPLE, "own_node", "verrazzano-system/verrazzano-console:15021")["plaintext"][0] == "expected"
     assert answers(SAMPLE, "node", "verrazzano-system/verrazzano-console:15021")["plaintext"][0] == "unexpected"
+
+
+@pytest.mark.parametrize("initiator", ["verrazzano-system/verrazzano-console", "console", "own_node"])
+def test_who_is_asked_about_is_not_the_responder_itself(initiator):
+    """Asked is about another pod of the workload and about the node, though a Service leads to that port."""
+    port = {"party_id": CONSOLE_POD, "protocol": "tcp", "port": 8001, "role": "endpoint"}
+    known = SAMPLE | {"party_port": pa.concat_tables([SAMPLE["party_port"], pa.Table.from_pylist(
+        [port], schema=SAMPLE["party_port"].schema)])}  # fmt: skip
+    assert answers(known, initiator, "verrazzano-system/verrazzano-console:8001")["mtls"][0] == "unexpected"
 
 
 def test_requirement_is_not_known_of_a_made_up_pod():

@@ -243,13 +243,16 @@ class World:
                 threading.Thread(target=app.serve_forever, args=(0.02,), daemon=True).start()
                 stack.callback(app.shutdown)
             self.pod = apps["pod"].server_address[1]
-            config = self.configuration(files, {name: app.server_address for name, app in apps.items()})
+            down = stack.enter_context(socket.socket())
+            down.bind(("127.0.0.1", 0))  # and not listening: nobody answers here, and nobody else takes it
+            served = {name: app.server_address for name, app in apps.items()}
+            config = self.configuration(files, served | {"down": down.getsockname()})
             self.serve(config.document(self.admin))
 
     def configuration(self, files, apps):
         logs = {side: [(self.folder / f"{side}.{name}", layout) for name, layout in self.layouts.items()]
                 for side in ("in", "listener", "out")}  # fmt: skip
-        config = Configuration(logs, files, apps | {"down": ("127.0.0.1", self.admin + 1)})
+        config = Configuration(logs, files, apps)
         for case, (server, sidecar, _) in CASES.items():
             if server in SERVERS:
                 config.add_server(self.ports[case], SERVERS[server])

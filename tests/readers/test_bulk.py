@@ -139,7 +139,7 @@ def test_blocks_of_any_size_hold_the_same_lines(seed):
     """A line that two blocks share is one line; a very long one costs itself; the last one needs no end."""
     rng = random.Random(seed)
     lines = []
-    for i in range(200):
+    for i in range(80):
         line = json.dumps(RECORD | {"source_port": i, "x": "y" * rng.randrange(400)}).encode()
         if rng.random() < 0.1:
             line = rng.choice([b"", b"x" * rng.randrange(3000), b"{" + b" " * 2500, line[: rng.randrange(len(line))]])

@@ -1,6 +1,8 @@
 """The format is named by content, and what is none is refused in one plain line."""
 
+import io
 import json
+import tarfile
 
 import pytest
 from readers.log_support import INBOUND, as_json, as_text, sample
@@ -96,6 +98,26 @@ def test_foreign_file_is_called_by_its_name(head, hint):
     with pytest.raises(UnreadableInput, match=hint) as caught:
         sniff(head, "a.bin")
     assert str(caught.value).startswith("a.bin: ")
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+@pytest.mark.parametrize(
+    ("content", "wanted"), [(CALICO, "auto"), (as_text(INBOUND).encode(), "envoy"), (PCAP, "auto")]
+)
+def test_no_log_is_read_through_a_tar_archive(form, content, wanted):
+    """Its headers stand in the first line of every file in it, which would be lost."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=form) as tar:
+        about = tarfile.TarInfo("pod.log")
+        about.size = len(content)
+        tar.addfile(about, io.BytesIO(content))
+    with pytest.raises(UnreadableInput, match="a tar archive; unpack it first"):
+        sniff(file.getvalue(), "a.tar", wanted)
+
+
+def test_a_packet_cannot_make_a_capture_an_archive():
+    """Who sends it chooses the bytes at any place."""
+    assert sniff(PCAP.ljust(257, b"\0") + b"ustar\0", "a.pcap").name == "pcap"
 
 
 @pytest.mark.parametrize("head", [b"hello\n", b"{}\n", b"\x00" * 64, b"\n\n\n", b"2026-01-02T03:04:05Z\tinfo\tready\n"])

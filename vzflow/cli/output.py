@@ -64,7 +64,9 @@ def tell(inputs: Sequence[InputResult], errors: Sequence[VzflowError], *, quiet:
     def fate(one: InputResult) -> tuple[str, ...]:
         rejects = ", ".join(f"{reason} {count}" for reason, count in sorted(one.rejects.items()))
         earlier = one.rejected - sum(one.rejects.values())
-        parts = [f"{one.flows} flows of {one.records} records" if one.fate in ("stored", "continued") else ""]
+        read_as = " in ".join((one.form or "", *reversed(one.codecs)))
+        new = one.fate in ("stored", "continued")
+        parts = [f"{one.flows} flows of {one.records} records ({read_as})" if new else ""]
         parts += [f"{one.skipped} skipped" if one.skipped else "", f"rejected: {rejects}" if rejects else ""]
         parts += [f"{earlier} rejected earlier" if earlier else ""]
         parts += [f"{one.unfinished} bytes of an unfinished line left for later" if one.unfinished else ""]

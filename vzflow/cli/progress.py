@@ -24,13 +24,15 @@ def progress_bar(*, quiet: bool) -> Iterator[Progress | None]:
     from vzflow.reports.plain import printable
 
     drawn = began = 0.0
-    before = ""
+    before, done = "", 0
 
     def draw(told: Told) -> None:
-        nonlocal drawn, began, before
+        nonlocal drawn, began, before, done
         now = time.monotonic()
-        if told.name != before:
-            before, began = told.name, now
+        anew = told.name != before or told.done < done  # another input, or the same once more
+        before, done = told.name, told.done
+        if anew:
+            began = now
         elif told.done != told.total and now - drawn < 0.1:
             return
         drawn = now

@@ -19,6 +19,7 @@ from vzflow.cli.options import (
     window_of,
 )
 from vzflow.cli.output import colour, exit_with, print_report, say, write
+from vzflow.cli.progress import progress_bar
 
 
 def report(
@@ -110,7 +111,10 @@ def explain(
     from vzflow.reports.plain import json_text
 
     one_of(output, ("text", "json"))
-    found = verbs.explain(store, what, model=model or (), inputs=inputs or (), extract=extract, dissect=dissect)
+    with progress_bar(quiet=quiet) as progress:
+        found = verbs.explain(
+            store, what, model=model or (), inputs=inputs or (), extract=extract, dissect=dissect, progress=progress
+        )
     if sql:
         write(found["sql"]["flow"] + "\n")
     else:

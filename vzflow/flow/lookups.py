@@ -25,7 +25,8 @@ IDENTITY: dict[str, pa.Schema] = {
     # kind: pod | node | api_server | service | range. in_mesh: has a sidecar, or is an Istio gateway.
     # masqueraded: leaves the cluster with its node's address (null: nothing says so).
     # known_until: the newest moment a snapshot vouches for this holder (null: it is known to have ended).
-    # profile: equal for pods whose probes in party_port, party_capture and party_policy are the same; null if not told.
+    # profile: equal for pods whose probes and endpoints in party_port, party_capture and party_policy are the same;
+    # null if not told.
     "party": _table(
         party_id=TEXT,
         cluster=TEXT,

@@ -267,6 +267,7 @@ class Reason(Closed):
     FOREIGN = "foreign", "Neither end is in scope."
     LOOPBACK = "loopback", "A hop inside a host or pod."
     POD_INTERNAL = "pod_internal", "A hop between a process and the proxy of its own pod."
+    HAIRPIN = "hairpin", "A pod reached itself, by way of its own Service."
     TUNNEL_UNREADABLE = "tunnel_unreadable", "The inside of the tunnel could not be read."
     NO_TIME = "no_time", "Without a time nobody can be identified."
     NO_IDENTITY = "no_identity", "Neither end could be identified."
@@ -420,6 +421,10 @@ class LintCode(Closed):
         "VZ3008", Level.NOTE, "A table has no columns for component, pod port and source, so it is not read.",
         "Name its columns Component, Pod Port and From if it says who may reach whom.",
     )  # fmt: skip
+    NO_ROWS = (
+        "VZ3009", Level.WARNING, "A table has a header and no rows, so it allows nothing.",
+        "Give it its rows, or take it out.",
+    )  # fmt: skip
     NO_COMPONENT = (
         "VZ3101", Level.ERROR, "A row names no component, so it is not read.", "Name it in the row itself.",
     )  # fmt: skip
@@ -499,7 +504,11 @@ class LintCode(Closed):
     )  # fmt: skip
     NO_INFRASTRUCTURE = (
         "VZ3306", Level.NOTE, "The model has no infrastructure rules, so probes and DNS count as undocumented.",
-        "Add them, or overlay a file that has them.",
+        "Add them, or overlay the shipped ones: `--model kubernetes`.",
+    )  # fmt: skip
+    UNDECLARED = (
+        "VZ3307", Level.ERROR, "No file states whether the mesh is on, or its trust domains: no flow is judged so.",
+        "Write `mesh: on` or `mesh: off`, and `trust_domains: [cluster.local]` or what they are.",
     )  # fmt: skip
     NO_PODS = (
         "VZ3401", Level.WARNING, "No pod of the snapshots belongs to a component.",

@@ -79,9 +79,16 @@ class Party:
 
 @cache
 def profile_of(ports: Ports, capture: tuple[tuple[int, int], ...], policies: tuple[Policy, ...]) -> str:
-    """Return what is the same for pods that are probed, captured and bound by policies alike; see `flow/lookups.py`."""
-    probed = sorted(port for port in ports if port[2] in ("probe", "probe_connect"))
-    return blake3(json.dumps([probed, capture, [asdict(p) for p in policies]]).encode()).hexdigest(8)
+    """
+    Return what is the same for pods that are probed, led to, captured and bound alike; see `flow/lookups.py`.
+
+    Args:
+        ports: All ports that are known of the pod, those that Services lead to included.
+        capture: What its sidecar captures.
+        policies: The PeerAuthentications that select it.
+    """
+    asked = sorted(port for port in ports if port[2] in ("probe", "probe_connect", "endpoint"))
+    return blake3(json.dumps([asked, capture, [asdict(p) for p in policies]]).encode()).hexdigest(8)
 
 
 class Owners:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from ipaddress import ip_network
@@ -88,7 +89,7 @@ def tables(objects: pa.Table, clusters: Sequence[str], ranges: Iterable[Range] =
     address_range = [row for c in everywhere for row in _address_ranges(c, found, configured)]
     public = [row for c in everywhere for row in _public(c, found, configured, sets)]
     rows: dict[str, list[dict[str, Any]]] = {
-        **_of_parties(parties.values()),
+        **_of_parties(parties.values(), found.ports),
         "party_address_term": [
             {"party_id": party, "term": term}
             for party, term in (*found.terms, *((p.id, f"range:{name}") for p, name in named.items()))
@@ -149,7 +150,12 @@ def _interval(interval: Interval, sets: dict[str, tuple[str, ...]]) -> dict[str,
     }
 
 
-def _of_parties(parties: Iterable[Party]) -> dict[str, list[dict[str, Any]]]:
+def _of_parties(
+    parties: Iterable[Party], ports: Iterable[tuple[str, str, int, str]]
+) -> dict[str, list[dict[str, Any]]]:
+    known: dict[str, set[tuple[str, int, str]]] = defaultdict(set)
+    for party_id, protocol, port, role in ports:
+        known[party_id].add((protocol, port, role))
     rows: dict[str, list[dict[str, Any]]] = {"party": [], "party_label": [], "party_capture": [], "party_policy": []}
     for party in parties:
         one: Mapping[str, Any] = {"party_id": party.id}
@@ -168,7 +174,9 @@ def _of_parties(parties: Iterable[Party]) -> dict[str, list[dict[str, Any]]]:
                 "node": party.node,
                 "in_mesh": party.in_mesh,
                 "host_network": party.host_network,
-                "profile": profile_of(party.ports, party.capture, party.policies) if party.kind == "pod" else None,
+                "profile": profile_of(frozenset(known[party.id]), party.capture, party.policies)
+                if party.kind == "pod"
+                else None,
                 "masqueraded": party.masqueraded,
             }
         )

@@ -40,12 +40,9 @@ from vzflow.model.shapes import (
 )
 from vzflow.model.strict_yaml import Route, Text, read, refused
 
-__all__ = ["Component", "Grant", "Model", "Rule", "load", "load_names", "load_texts", "shipped_models"]
+__all__ = ["Component", "Grant", "Model", "Rule", "load", "load_texts", "shipped_models"]
 
 _SHIPPED = Path(__file__).resolve().parent / "shipped"
-
-#: What files that are read for their names may leave out.
-_NAMES_ONLY = ("names", "vzflow_model: 1\nname: names\nmesh: on\ntrust_domains: [cluster.local]\n")
 
 #: The sections of rules in a file, in the order they are listed, and what kind of rule each holds.
 _SECTIONS = {
@@ -61,31 +58,23 @@ def shipped_models() -> list[str]:
     return sorted(p.stem for p in _SHIPPED.glob("*.yaml"))
 
 
-def load(paths: Sequence[str | Path], *, on: date) -> Model:
+def load(paths: Sequence[str | Path], *, on: date, draft: bool = False) -> Model:
     """
     Read model files and lay the later ones over the earlier ones.
 
     Args:
         paths: Each a file, or the name of a shipped model.
         on: The day that accepted edges are compared with (UTC).
+        draft: They may leave open whether the mesh is on and what its trust domains are. No flow is judged by such a
+            model: neither is ever guessed, and both decide verdicts.
 
     Raises:
         UsageProblem: A file cannot be read, is not a model, or they make no sense together; names file and line.
     """
-    return load_texts([(str(p), _text_of(p)) for p in paths], on=on)
+    return load_texts([(str(p), _text_of(p)) for p in paths], on=on, draft=draft)
 
 
-def load_names(paths: Sequence[str | Path], *, on: date) -> Model:
-    """
-    Read files that only have to know names: they may leave out what judging needs, as whether the mesh is on.
-
-    Raises:
-        UsageProblem: As for `load`.
-    """
-    return load_texts([_NAMES_ONLY, *((str(p), _text_of(p)) for p in paths)], on=on)
-
-
-def load_texts(texts: Sequence[tuple[str, str]], *, on: date) -> Model:
+def load_texts(texts: Sequence[tuple[str, str]], *, on: date, draft: bool = False) -> Model:
     """
     Make the model of texts already read, as (name for messages, YAML).
 
@@ -95,7 +84,18 @@ def load_texts(texts: Sequence[tuple[str, str]], *, on: date) -> Model:
     if not texts:
         raise UsageProblem("no model is named", at="--model", do=f"Name a file, or one of {_shipped_list()}.")
     files = [_File.of(name, text) for name, text in texts]
-    return _Overlay(files, on).model()
+    model = _Overlay(files, on).model()
+    return model if draft else _judging(model, files[0])
+
+
+def _judging(model: Model, first: _File) -> Model:
+    if model.mesh is None:
+        do = "Write `mesh: on` or `mesh: off`, here or in an overlay."
+        raise first.problem("no file says whether the mesh is on", do)
+    if not model.trust_domains:
+        do = "Write `trust_domains: [cluster.local]`, or what the mesh's are, here or in an overlay."
+        raise first.problem("no file names the mesh's trust domains", do)
+    return model
 
 
 def _shipped_list() -> str:
@@ -172,14 +172,9 @@ class _Overlay:
         self._aliases: dict[str, tuple[str, ...]] = {}
         self._rules: dict[str, Rule] = {}
         self._mesh = next((f.shape.mesh for f in reversed(files) if f.shape.mesh), None)
-        self._trust = next((f.shape.trust_domains for f in reversed(files) if f.shape.trust_domains), None)
+        self._trust = next((f.shape.trust_domains for f in reversed(files) if f.shape.trust_domains), ())
 
     def model(self) -> Model:
-        first = self._files[0]
-        if self._mesh is None:
-            raise first.problem("no file says whether the mesh is on", "Write `mesh: on` or `mesh: off` in the first.")
-        if self._trust is None:
-            raise first.problem("no file names the mesh's trust domains", "Write `trust_domains: [cluster.local]`.")
         for file in self._files:
             self._lay_pods(file)
         for file in self._files:

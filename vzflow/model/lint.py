@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 
 from vzflow.flow.errors import Place
 from vzflow.flow.finding import LintFinding
@@ -14,6 +14,8 @@ from vzflow.model.shapes import ANY_VALUE, PortRange
 _WEBHOOK = re.compile(r"\bweb-?hooks?\b", re.IGNORECASE)
 #: Initiators of documented rules that name nobody in particular; other classes are what the format has them for.
 _CLASSES = frozenset({"any", "pod"})
+#: Responders without a sidecar whatever runs there: nobody misses the transport of a rule about them.
+_NO_PODS = frozenset({"node", "api_server", "external"})
 _MOST_IDS = 6
 
 #: Where a finding is put, what it is, and its sentence.
@@ -47,6 +49,13 @@ def _pods_unknown(model: Model) -> Iterator[_Found]:
         if not component.namespaces:
             ids = _ids(used.get(f"component:{component.name}", []))
             yield component.place, LintCode.PODS_UNKNOWN, f"nothing says which pods `{component.name}` is ({ids})"
+
+
+def _undeclared(model: Model) -> Iterator[_Found]:
+    open_ = [key for key, said in (("mesh", model.mesh), ("trust_domains", model.trust_domains)) if not said]
+    if open_:
+        what = f"no file states {' and '.join(f'`{key}`' for key in open_)}"
+        yield Place(model.sources[0][0], 1), LintCode.UNDECLARED, what
 
 
 def _never_used(model: Model) -> Iterator[_Found]:
@@ -93,12 +102,12 @@ def _clash(
 
 def _webhooks(model: Model) -> Iterator[_Found]:
     names = {c.name for c in model.components}
-    covered = {term for rule in _live(model) for grant in rule.grants for term in grant.to_terms}
+    covered = {term for rule in _live(model) for term in _responders(rule)}
     for rule in _live(model):
         if rule.kind is not RuleStatus.DOCUMENTED or not _WEBHOOK.search(f"{rule.says} {rule.quote or ''}"):
             continue
         initiators = {term for grant in rule.grants for term in grant.from_terms}
-        responders = {_bare(term) for grant in rule.grants for term in grant.to_terms}
+        responders = set(map(_bare, _responders(rule)))
         if not initiators & {"api_server", "any"}:
             callers = ", ".join(sorted(map(_bare, initiators)))
             yield rule.place, LintCode.WEBHOOK_SOURCE, f"{rule.id} is a webhook and names {callers} as its caller"
@@ -118,13 +127,15 @@ def _classes(model: Model) -> Iterator[_Found]:
 
 
 def _unsaid(model: Model) -> Iterator[_Found]:
-    open_rules = [r for r in _live(model) if r.transport == "unspecified" and r.grants and model.mesh == "on"]
+    outside = {f"component:{c.name}" for c in model.components if not c.in_scope and c.mesh == "no"} | _NO_PODS
+    open_rules = [r for r in _live(model) if r.transport == "unspecified" and r.grants and model.mesh != "off"]
+    open_rules = [r for r in open_rules if not _responders(r) <= outside]
     if open_rules:
-        what = f"{len(open_rules)} rules leave the transport unspecified: {_ids(r.id for r in open_rules)}"
+        what = f"the transport of {_count(open_rules, 'rule')} is unspecified: {_ids(r.id for r in open_rules)}"
         yield open_rules[0].place, LintCode.TRANSPORT_UNSTATED, what
     silent = [c for c in model.components if c.in_scope and c.egress == "unmodelled"]
     if silent:
-        what = f"the egress of {len(silent)} components is not modelled: {_ids(c.name for c in silent)}"
+        what = f"the egress of {_count(silent, 'component')} is not modelled: {_ids(c.name for c in silent)}"
         yield silent[0].place, LintCode.EGRESS_UNSTATED, what
     if not any(rule.kind is RuleStatus.INFRASTRUCTURE for rule in model.rules):
         yield Place(model.sources[0][0], 1), LintCode.NO_INFRASTRUCTURE, "no rule is about probes, DNS or sidecars"
@@ -173,12 +184,16 @@ def _not_protected(model: Model) -> Iterator[_Found]:
 
 
 _CHECKS: tuple[Callable[[Model], Iterator[_Found]], ...] = (
-    _pods_unknown, _never_used, _edges, _webhooks, _classes, _unsaid, _expired, _same_pods, _not_protected,
+    _undeclared, _pods_unknown, _never_used, _edges, _webhooks, _classes, _unsaid, _expired, _same_pods, _not_protected,
 )  # fmt: skip
 
 
 def _live(model: Model) -> list[Rule]:
     return [rule for rule in model.rules if not rule.expired and rule.revoked_by is None]
+
+
+def _responders(rule: Rule) -> set[str]:
+    return {term for grant in rule.grants for term in grant.to_terms}
 
 
 def _rules_by_term(model: Model) -> dict[str, list[str]]:
@@ -188,6 +203,10 @@ def _rules_by_term(model: Model) -> dict[str, list[str]]:
             for term in dict.fromkeys((*grant.from_terms, *grant.to_terms)):
                 used.setdefault(term, []).append(rule.id)
     return used
+
+
+def _count(found: Sized, noun: str) -> str:
+    return f"{len(found)} {noun}{'' if len(found) == 1 else 's'}"
 
 
 def _edges_of(rule: Rule) -> Iterator[_Edge]:

@@ -81,13 +81,14 @@ class Model:
     """
     One or several files as one model, as it holds on the day `on`.
 
-    sources: (name, text) of every file, in order; `load_texts` makes the same model of them.
+    sources: (name, text) of every file, in order; `load_texts` makes the same model of them. mesh: on or off; None in a
+    draft that does not say it, and trust_domains is empty in one that names none.
     """
 
     names: tuple[str, ...]
     sources: tuple[tuple[str, str], ...] = field(repr=False)
     on: date
-    mesh: str
+    mesh: str | None
     trust_domains: tuple[str, ...]
     protected_namespaces: tuple[str, ...]
     components: tuple[Component, ...]

@@ -11,6 +11,7 @@ from typing import Any
 
 from vzflow.flow.errors import Place, UnreadableInput, UsageProblem
 from vzflow.pipeline.inputs import Part
+from vzflow.pipeline.one_input import Progress, Told
 from vzflow.pipeline.streams import forward
 from vzflow.pipeline.unpacked import STDIN, Opened, is_pipe, open_input, readable
 from vzflow.readers.base import HEAD, Context
@@ -30,11 +31,13 @@ class Origin:
         name: Of the file, as it was found.
         receipt: Of the segment.
         before: The beginning of the log, as far as it is before this part.
+        progress: Told as its content is read.
     """
 
     name: str
     receipt: Receipt
     before: bytes
+    progress: Progress | None = None
 
     @property
     def form(self) -> Format:
@@ -54,7 +57,7 @@ class Origin:
     def content(self) -> Iterator[BufferedReader]:
         """Open it: bytes from `offset_from` on, up to `offset_to` of a log."""
         with readable(self.name), closing(open_input(self.name)) as opened:
-            yield BufferedReader(_part(opened, self.receipt), _GATHERED)
+            yield BufferedReader(_part(opened, self.receipt, self.progress), _GATHERED)
 
 
 def context_of(
@@ -69,7 +72,9 @@ def context_of(
     )  # fmt: skip
 
 
-def origin_of(receipts: Sequence[Receipt], segment: str, inputs: Sequence[str] = ()) -> Origin:
+def origin_of(
+    receipts: Sequence[Receipt], segment: str, inputs: Sequence[str] = (), progress: Progress | None = None
+) -> Origin:
     """
     Return what a segment was read from.
 
@@ -77,6 +82,7 @@ def origin_of(receipts: Sequence[Receipt], segment: str, inputs: Sequence[str] =
         receipts: Of everything that is stored.
         segment: One of them.
         inputs: Where to look, instead of under the names it was ingested by.
+        progress: Told as it is read: to see whether it is the same, and again whenever its content is.
 
     Raises:
         UnreadableInput: It is not there any more, or has changed.
@@ -93,7 +99,7 @@ def origin_of(receipts: Sequence[Receipt], segment: str, inputs: Sequence[str] =
     problems: list[UnreadableInput] = []
     for name in places:
         try:
-            return _checked(name, mine[0])
+            return _checked(name, mine[0], progress)
         except UnreadableInput as problem:
             problems.append(problem)
     # A file that is there and other says more than one that is not.
@@ -115,11 +121,11 @@ def _ingested(receipt: Receipt) -> Any:  # noqa: ANN401 - a time
     return receipt["ingested_at"]
 
 
-def _checked(name: str, receipt: Receipt) -> Origin:
+def _checked(name: str, receipt: Receipt, progress: Progress | None) -> Origin:
     try:
         with readable(name), closing(open_input(name)) as opened:
             before = opened.plain.peek(HEAD)[: receipt["offset_from"]]
-            part = _part(opened, receipt)
+            part = _part(opened, receipt, progress)
             part.drain()
             found = part.content.hexdigest()
     except UnreadableInput as problem:
@@ -128,11 +134,15 @@ def _checked(name: str, receipt: Receipt) -> Origin:
     if found != receipt["digest"]:
         what = f"{_CHANGED}: BLAKE3 {found[:16]}..., not {receipt['digest'][:16]}..."
         raise UnreadableInput(what, at=Place(name), do="Say where the original is with --input FILE.")
-    return Origin(name, receipt, before)
+    return Origin(name, receipt, before, progress)
 
 
-def _part(opened: Opened, receipt: Receipt) -> Part:
+def _part(opened: Opened, receipt: Receipt, progress: Progress | None) -> Part:
+    def tell() -> None:
+        if progress is not None:
+            progress(Told(opened.name, opened.plain.position, opened.size, 0, "bytes"))
+
     if receipt["stream"] is None:
-        return Part(opened.plain)
-    forward(opened.plain, receipt["offset_from"])
-    return Part(opened.plain, receipt["offset_to"] - receipt["offset_from"])
+        return Part(opened.plain, on_read=tell)
+    forward(opened.plain, receipt["offset_from"], tell)
+    return Part(opened.plain, receipt["offset_to"] - receipt["offset_from"], tell)

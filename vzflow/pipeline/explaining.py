@@ -11,6 +11,7 @@ from vzflow.flow.schema import CLASSIFIED_SCHEMA
 from vzflow.model import catalogue
 from vzflow.pipeline.extraction import place_of
 from vzflow.pipeline.judge import Judge, dissect, one_row, rows_in
+from vzflow.pipeline.one_input import Progress
 from vzflow.pipeline.proving import would_prove
 from vzflow.pipeline.vouching import both_sides, vouched
 from vzflow.store.duck import connect
@@ -22,7 +23,7 @@ _FLOW_SQL = "SELECT * FROM flow f JOIN verdict v USING (flow_id) WHERE f.segment
 _EXCHANGE_SQL = "SELECT * FROM exchange WHERE exchange_id = '{exchange_id}'"
 
 
-def explain(judge: Judge, flow_id: str, inputs: Sequence[str] = ()) -> dict[str, Any]:
+def explain(judge: Judge, flow_id: str, inputs: Sequence[str] = (), progress: Progress | None = None) -> dict[str, Any]:
     """
     Return everything behind one flow's verdict.
 
@@ -30,6 +31,7 @@ def explain(judge: Judge, flow_id: str, inputs: Sequence[str] = ()) -> dict[str,
         judge: Of the store and the model.
         flow_id: As reports print it.
         inputs: Where the inputs are now, if elsewhere than at ingest.
+        progress: Told as the input is read again.
 
     Raises:
         UsageProblem: There is no such flow.
@@ -47,7 +49,7 @@ def explain(judge: Judge, flow_id: str, inputs: Sequence[str] = ()) -> dict[str,
         "recorded": recorded,
         "classified": judged,
         "input": next(r for r in receipts if r["segment"] == recorded["segment"]),
-        "place": place_of(receipts, recorded, inputs),
+        "place": place_of(receipts, recorded, inputs, progress),
         **found,
         "vouched": vouched(judge.objects, recorded["cluster"], found["holders"], recorded["first_seen"]),
         "contradictions": contradictions,

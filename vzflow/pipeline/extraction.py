@@ -16,6 +16,7 @@ from vzflow.flow.errors import Place, UsageProblem, VzflowError
 from vzflow.flow.key import ENTRY
 from vzflow.pipeline.evidence import Origin, context_of, origin_of
 from vzflow.pipeline.inputs import How, Part, format_of
+from vzflow.pipeline.one_input import Progress
 from vzflow.pipeline.unpacked import open_input
 from vzflow.readers import cutting, line_cutting
 from vzflow.readers.base import Tally
@@ -26,8 +27,8 @@ Row = Mapping[str, Any]
 
 #: Packets that are dissected.
 MOST_PACKETS = 20
-#: Bytes of a line or element that are shown, and of an input in which a record is looked for without being asked to.
-SHOWN, LOOKED_AT = 4_096, 4 << 30
+#: Bytes of a line or element that are shown.
+SHOWN = 4_096
 _CAPTURES, _LOGS = ("pcap", "pcapng"), ("log", "jsonl", "json", "txt")
 
 
@@ -57,11 +58,13 @@ class Extract:
     differs: dict[str, list[str]]
 
 
-def place_of(receipts: Sequence[Row], row: Row, inputs: Sequence[str] = ()) -> dict[str, Any]:
+def place_of(
+    receipts: Sequence[Row], row: Row, inputs: Sequence[str] = (), progress: Progress | None = None
+) -> dict[str, Any]:
     """
     Return where the record of a flow stands: what it is, its number, byte in the uncompressed input, a log's text.
 
-    `why_not` says why the byte is not known: the input is not there, has changed, or is too long to be read for this.
+    `why_not` says why the byte is not known: the input is not there, or has changed. *progress* is told as it is read.
     """
     receipt = next(r for r in receipts if r["segment"] == row["segment"])
     form = FORMATS[receipt["format"]]
@@ -72,11 +75,8 @@ def place_of(receipts: Sequence[Row], row: Row, inputs: Sequence[str] = ()) -> d
     }  # fmt: skip
     if form.is_log:
         place["kind"] = "element" if receipt["stream"] is None else "line"
-    if receipt["offset_to"] > LOOKED_AT and not inputs:
-        place["why_not"] = "the input is too long to look for it; name it with --input FILE"
-        return place
     try:
-        origin = origin_of(receipts, row["segment"], inputs)
+        origin = origin_of(receipts, row["segment"], inputs, progress)
     except VzflowError as problem:
         if inputs:
             raise
@@ -94,7 +94,9 @@ def place_of(receipts: Sequence[Row], row: Row, inputs: Sequence[str] = ()) -> d
     return place
 
 
-def extract(receipts: Sequence[Row], rows: Sequence[Row], out: str, inputs: Sequence[str] = ()) -> list[Extract]:
+def extract(
+    receipts: Sequence[Row], rows: Sequence[Row], out: str, inputs: Sequence[str] = (), progress: Progress | None = None
+) -> list[Extract]:
     """
     Write the packets or lines behind recorded *rows* to *out*; what is of several inputs, to `out-2` and so on.
 
@@ -105,6 +107,7 @@ def extract(receipts: Sequence[Row], rows: Sequence[Row], out: str, inputs: Sequ
         rows: Recorded columns. By the ending of *out*, those of captures or those of logs are taken.
         out: NAME.pcap, NAME.pcapng or NAME.log. A capture keeps its own format.
         inputs: Where their inputs are now.
+        progress: Told as they are read.
 
     Raises:
         UsageProblem: *out* has another ending, exists or cannot be written; no row is of its kind; or of a pipe.
@@ -113,7 +116,7 @@ def extract(receipts: Sequence[Row], rows: Sequence[Row], out: str, inputs: Sequ
     wanted = _of_kind(receipts, rows, out)
     parts: dict[str, list[tuple[Origin, list[Row]]]] = {}
     for segment, mine in wanted.items():
-        origin = origin_of(receipts, segment, inputs)
+        origin = origin_of(receipts, segment, inputs, progress)
         # Ranges of one log are one file again; captures are not, nor are documents.
         key = f"{origin.name} {origin.receipt['interpretation']}" if origin.receipt["stream"] else segment
         parts.setdefault(key, []).append((origin, mine))
@@ -129,9 +132,13 @@ def extract(receipts: Sequence[Row], rows: Sequence[Row], out: str, inputs: Sequ
     ]
 
 
-def dissect(receipts: Sequence[Row], row: Row, inputs: Sequence[str] = ()) -> dict[str, Any]:
+def dissect(
+    receipts: Sequence[Row], row: Row, inputs: Sequence[str] = (), progress: Progress | None = None
+) -> dict[str, Any]:
     """
     Return scapy's view of one flow's packets: number, byte and text of the first MOST_PACKETS; and how many it has.
+
+    *progress* is told as its input is read.
 
     Raises:
         UsageProblem: The flow was not read from packets, or its input was a pipe.
@@ -141,7 +148,7 @@ def dissect(receipts: Sequence[Row], row: Row, inputs: Sequence[str] = ()) -> di
 
     if row["source"] != "pcap":
         raise UsageProblem("not a flow of packets", at="--dissect", do="Its record is a line, which is shown without.")
-    origin = origin_of(receipts, row["segment"], inputs)
+    origin = origin_of(receipts, row["segment"], inputs, progress)
     numbers = sorted(_traced(origin, [row])[row["record"]].packets)
     with origin.content() as stream:
         shown = [

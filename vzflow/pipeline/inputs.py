@@ -175,7 +175,7 @@ def looks_known(opened: Opened, receipts: Sequence[dict[str, Any]]) -> bool:
     """
     if opened.size is None:
         return False
-    if opened.plain.packed:
+    if opened.plain.codecs:
         return any(r["name"] == printable(opened.name) for r in receipts)
     return any(r["bytes"] == opened.size for r in receipts)
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property
-from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from vzflow.identity import tables as identity_tables
 from vzflow.identity.snapshot import OBJECT_SCHEMA
 from vzflow.model import catalogue, classify
 from vzflow.model.document import Model, load, load_texts
+from vzflow.pipeline.freshness import Freshness, end_in
 from vzflow.store.duck import Duck, connect
 from vzflow.store.lake import Lake, Superseded
 from vzflow.store.tables import PARTITION_FIELDS, RECORDED_SCHEMA, REJECT_SCHEMA, Partition
@@ -40,6 +40,11 @@ WHERE n.verdict <> b.verdict OR n.reason <> b.reason OR n.transport_status IS DI
   OR n.responder_namespace IS DISTINCT FROM b.responder_namespace OR n.responder_pod IS DISTINCT FROM b.responder_pod
 """
 
+#: When the flows of each partition ended; as `queries/lived/span.sql` has it of all together.
+_ENDS = """
+SELECT dt, hour, max(CASE WHEN source = 'calico' AND last_seen > first_seen THEN last_seen ELSE first_seen END) AS until
+FROM recorded GROUP BY dt, hour
+"""
 #: What is written of a partition.
 _DECIDED = f"SELECT {', '.join(CLASSIFIED_SCHEMA.names)} FROM decided"  # noqa: S608
 #: So many flows are classified together, at most, if more than one partition has them: about 400 MB.
@@ -95,10 +100,6 @@ class Judge:
         self.model = model
         self.moved = 0  # flows that `refresh` judged before, and now judged otherwise
         self.objects = lake.identity_objects() or OBJECT_SCHEMA.empty_table()
-        self._made_from = blake2b(digest_size=16)
-        snapshots = sorted(set(self.objects.column("snapshot").to_pylist()))
-        for part in (version("vzflow"), classify.digest(), model.digest, *snapshots):
-            self._made_from.update(part.encode() + b"\0")
 
     @cached_property
     def lookups(self) -> dict[str, pa.Table]:
@@ -106,47 +107,44 @@ class Judge:
         clusters = sorted({row["cluster"] for row in self.lake.receipts().to_pylist()})
         return lookups_of(self.model, self.objects, clusters)
 
-    def made_from(self, files: Sequence[str]) -> str:
-        """Return 32 hex digits that stand for everything a partition's classification depends on."""
-        state = self._made_from.copy()
-        for file in sorted(Path(f).name for f in files):
-            state.update(file.encode() + b"\0")
-        return state.hexdigest()
-
     def refresh(self, progress: Progress | None = None) -> int:
         """Classify every partition whose classification is missing or stale; return how many there were."""
         self.lake.recover()
-        stale = self._stale()
-        if not stale:
-            return 0
-        done = 0
         with connect() as duck:
             classify.prepare(duck, self.lookups)
+            fresh = Freshness(duck, (version("vzflow"), classify.digest(), self.model.digest))
+            stale = self._stale(fresh)
+            done = 0
             for partitions in passes(stale, self.lake.sizes("recorded")):
                 if progress is not None:
                     progress(done, len(stale))
-                self._classify(duck, partitions)
+                self._classify(duck, fresh, partitions)
                 done += len(partitions)
         return len(stale)
 
-    def _stale(self) -> list[Partition]:
+    def _stale(self, fresh: Freshness) -> list[Partition]:
         recorded = self.lake.partitions("recorded")
         made = self.lake.made_from("classified")
         for gone in sorted(set(made) - set(recorded)):
             self.lake.remove_partition("classified", gone)
-        return [p for p, files in recorded.items() if made.get(p) != self.made_from(files)]
+        ends = {p: end for p in recorded if (end := end_in(p, made.get(p))) is not None}
+        wanted = fresh.made_from({p: recorded[p] for p in ends}, ends)
+        return [p for p in recorded if p not in wanted or made[p] != wanted[p]]
 
-    def _classify(self, duck: Duck, partitions: Sequence[Partition]) -> None:
+    def _classify(self, duck: Duck, fresh: Freshness, partitions: Sequence[Partition]) -> None:
         """Classify *partitions* together; one that another process replaces meanwhile is classified again, alone."""
         waiting = list(partitions)
         for attempt in range(_TRIES):
             before = self.lake.made_from("classified")
             recorded = self.lake.partitions("recorded")
-            wanted = {p: self.made_from(recorded.get(p, [])) for p in waiting}
-            waiting = [p for p in waiting if before.get(p) != wanted[p]]
+            files = {p: recorded[p] for p in waiting if p in recorded}
+            duck.parquet_view(classify.RECORDED, [f for its in files.values() for f in its], RECORDED_SCHEMA)
+            ends = {(row["dt"], row["hour"]): row["until"] for row in duck.run(_ENDS).to_pylist()}
+            wanted = fresh.made_from(files, ends)
+            waiting = [p for p in wanted if before.get(p) != wanted[p]]
             if not waiting:
                 return
-            duck.parquet_view(classify.RECORDED, [f for p in waiting for f in recorded.get(p, [])], RECORDED_SCHEMA)
+            duck.parquet_view(classify.RECORDED, [f for p in waiting for f in files[p]], RECORDED_SCHEMA)
             classify.classify(duck)
             superseded = [p for p in waiting if not self._replaced(duck, p, wanted[p], before.get(p))]
             if superseded and attempt == _TRIES - 1:

@@ -9,11 +9,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from vzflow.flow.finding import LintFinding
-from vzflow.flow.terms import LintCode
+from vzflow.flow.terms import LintCode, RuleStatus
 from vzflow.identity import snapshot
 from vzflow.model import catalogue, classify
 from vzflow.model import lint as model_lint
-from vzflow.model.document import load, load_names, load_texts, shipped_models
+from vzflow.model.document import load, load_texts, shipped_models
 from vzflow.model.page import checks
 from vzflow.model.page.imported import Imported, as_yaml, imported
 from vzflow.model.page.source import read
@@ -27,15 +27,23 @@ from vzflow.store.duck import connect
 _CLUSTER = "default"
 
 
-def import_document(path: str | Path, *, model: Sequence[str | Path] = ()) -> Imported:
+def import_document(
+    path: str | Path,
+    *,
+    model: Sequence[str | Path] = (),
+    mesh: str | None = None,
+    trust_domains: Sequence[str] = (),
+) -> Imported:
     """
     Read a document's table of who may reach whom; *model* files know what its words stand for.
+
+    mesh (on, off) and trust_domains are what no document says, as declared; else what the model files declare.
 
     Raises:
         UnreadableInput: The document cannot be read, or has no such table.
         UsageProblem: A model file cannot be used.
     """
-    return imported(read(path), names_of(model))
+    return imported(read(path), names_of(model), mesh=mesh, trust_domains=trust_domains)
 
 
 def write_import(read_as: Imported, path: str | Path) -> None:
@@ -50,7 +58,7 @@ def write_import(read_as: Imported, path: str | Path) -> None:
 
 def names_of(model: Sequence[str | Path]) -> Model | None:
     """Return the model that knows names; its files need not say more than names."""
-    return load_names(model, on=today()) if model else None
+    return load(model, on=today(), draft=True) if model else None
 
 
 def lint(
@@ -74,7 +82,7 @@ def lint(
     objects = snapshot.load(expanded(identity), _CLUSTER) if identity else None
     found: list[LintFinding] = []
     if models or not documents:
-        whole = load([*models, *model] or [DEFAULT_MODEL], on=today())
+        whole = load([*models, *model] or [DEFAULT_MODEL], on=today(), draft=True)
         found += model_lint.findings(whole)
         found += [] if objects is None else _model_against_pods(whole, objects)
     for path in documents:
@@ -104,7 +112,7 @@ def _document_against_pods(read_as: Imported, objects: pa.Table) -> Iterator[Lin
     path = read_as.document.source.path
     rows = {entry.id: entry.row for entry in read_as.entries}
     first = {word: entry.row for entry in reversed(read_as.entries) for word in read_as.to(entry).words}
-    for one in _missing(load_texts([("imported", as_yaml(read_as))], on=today()), objects):
+    for one in _missing(load_texts([("imported", as_yaml(read_as))], on=today(), draft=True), objects):
         row = rows.get(one.rule_id or "", first.get(one.component))
         if row is not None:
             yield LintFinding(path, row.line, row.column, one.code, one.message)
@@ -126,8 +134,12 @@ def _missing(model: Model, objects: pa.Table) -> Iterator[_Missing]:
     with connect() as duck:
         classify.prepare(duck, lookups_of(model, objects, [_CLUSTER]))
         asked = {name: duck.run(query.sql).to_pylist() for name, query in catalogue.lints().items()}
+    others = [rule for rule in model.rules if rule.kind is not RuleStatus.INFRASTRUCTURE]
+    named = {t for rule in others for grant in rule.grants for t in (*grant.from_terms, *grant.to_terms)}
     for row in asked["components_without_pods"]:
         name = row["component"]
+        if not row["in_scope"] and f"component:{name}" not in named:
+            continue  # only what any cluster may have is said of it, and this one has none
         yield _Missing(name, None, LintCode.NO_PODS, f"no pod in the snapshots is of `{name}`")
     for row in asked["ports_nobody_declares"]:
         ports = str(row["port_lo"]) if row["port_lo"] == row["port_hi"] else f"{row['port_lo']}-{row['port_hi']}"

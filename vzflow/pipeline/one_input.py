@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -69,6 +69,7 @@ class InputResult:
         damage: Why it could not be read to its end, now or earlier.
         unfinished: Bytes after its last whole line.
         form: The format it was read as; null if nothing was read.
+        codecs: What it is compressed with, the outermost first.
     """
 
     name: str
@@ -83,6 +84,7 @@ class InputResult:
     unfinished: int = 0
     error: VzflowError | None = None
     form: str | None = None
+    codecs: tuple[str, ...] = ()
 
 
 def read_one(
@@ -93,7 +95,8 @@ def read_one(
         if isinstance(opened, UnreadableInput):
             raise opened
         with readable(name), closing(opened or open_named(name)) as one:
-            return _read(one, lake, how, progress)
+            codecs = one.plain.codecs  # of a pipe that is put aside, nobody could tell later
+            return replace(_read(one, lake, how, progress), codecs=codecs)
     except UnreadableInput as error:
         return InputResult(name, "unreadable", error=error)
     except ServiceUnavailable as error:

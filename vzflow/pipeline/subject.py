@@ -15,10 +15,10 @@ from vzflow.pipeline.judge import Judge, rows_in, session
 #: Exchanges of an edge that are told of, and flows that are cut out for one.
 MOST_EXCHANGES, MOST_FLOWS = 20, 200
 
-#: A line of a report ends in a flow id.
 _FLOW = re.compile(r"(?:^|\s)([0-9a-f]{16}:[0-9]{1,18})\s*$")
 _CODE = re.compile(r"\s*(VZ[0-9]{4})\b(?:\s+[a-z]+(?=\s|$)(?!\s*>))?\s*(.*)$", re.DOTALL)
-_EDGE = re.compile(r"\s*(\S.*?)\s*>\s*(\S.*):([0-9]{1,5}|-)(?:/([a-z0-9]+))?\s*$")
+#: What a report says of an edge stands two blanks away from it, or more.
+_EDGE = re.compile(r"\s*(\S.*?)\s*>\s*(\S.*?):([0-9]{1,5}|-)(?:/([a-z0-9]+))?(?:\s*|\s{2,}\S.*)$")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def subject_of(judge: Judge, what: str) -> Subject:
     if ">" in what:
         return _edge(judge, what)
     raise UsageProblem(
-        "not a flow id, an edge or a finding", at=what, do="A flow id is `segment:record`, as reports print it."
+        "not a flow id, an edge or a finding", at=what, do="Copy a line of a report; a flow id is `segment:record`."
     )
 
 
@@ -83,6 +83,8 @@ def _finding(judge: Judge, code: str, edge: str) -> Subject:
         raise UsageProblem("no such finding", at=code, do=f"There are: {known}.")
     with session(judge) as duck:
         rows = rows_in(duck, query)
+    if query.says.startswith(edge.rstrip()):  # the line that names the finding itself
+        edge = ""
     if edge:
         initiator, responder, port, protocol = _parts(edge)
         rows = [

@@ -43,9 +43,10 @@ _GZIP = b"\x1f\x8b"
 
 
 class _Unpacker(Protocol):
-    """Gives the uncompressed bytes of a stream up to the end or to `damaged`."""
+    """Gives the uncompressed bytes of a stream up to the end or to `damaged`; `codec` names what packed it."""
 
     damaged: bool
+    codec: str
 
     def readinto(self, buffer: memoryview) -> int: ...
 
@@ -100,8 +101,9 @@ class Plain(Ahead):
         return any(unpacker.damaged for unpacker in self._unpackers)
 
     @property
-    def packed(self) -> bool:
-        return bool(self._unpackers)
+    def codecs(self) -> tuple[str, ...]:
+        """What it is compressed with, the outermost first; empty if it is not."""
+        return tuple(unpacker.codec for unpacker in self._unpackers)
 
     @property
     def position(self) -> int:
@@ -118,6 +120,8 @@ def _unpacker(stream: Ahead) -> _Unpacker | None:
 
 class _Gzip:
     """Gzip members one after the other. zlib by itself, because it gives all that stands before a damage."""
+
+    codec = "gzip"
 
     def __init__(self, packed: Ahead) -> None:
         self.damaged = False
@@ -157,6 +161,7 @@ class _Arrow:
 
     def __init__(self, packed: Ahead, codec: str) -> None:
         self.damaged = False
+        self.codec = "bzip2" if codec == "bz2" else codec
         self._stream = pa.CompressedInputStream(pa.PythonFile(packed, mode="r"), codec)
         self._window = memoryview(bytearray(_WINDOW))
         self._held = self._window[:0]

@@ -15,6 +15,7 @@ from vzflow.pipeline import answer, supposed
 from vzflow.pipeline.baseline import load_baseline
 from vzflow.pipeline.ingest import IngestResult, ingest
 from vzflow.pipeline.judge import DEFAULT_MODEL, Asked, Judge, lookups_of, model_of, session, today
+from vzflow.pipeline.one_input import Progress
 from vzflow.store.duck import connect
 from vzflow.store.lake import Lake
 
@@ -64,7 +65,7 @@ def report(
 
 def explain(
     store: str | Path, what: str, *, model: Sequence[str | Path] = (), inputs: Sequence[str] = (),
-    extract: str | None = None, dissect: bool = False,
+    extract: str | None = None, dissect: bool = False, progress: Progress | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """
     Return everything behind the verdict of a flow, or of the first exchange of an edge or a finding.
@@ -76,6 +77,7 @@ def explain(
         inputs: Where the inputs are now, if elsewhere than at ingest.
         extract: Where to write the packets or lines of the flow, or of all exchanges that are meant.
         dissect: Add scapy's view of the flow's packets.
+        progress: Told as inputs are read again.
 
     Returns:
         `others` holds the ids of the further exchanges, `exchanges` how many there are; `finding` and `edge` what was
@@ -95,7 +97,7 @@ def explain(
     first, *others = subject.exchanges
     if subject.edge is not None:
         first = explaining.telling(judge, first)
-    found = explaining.explain(judge, first, inputs)
+    found = explaining.explain(judge, first, inputs, progress)
     found |= {"others": others, "exchanges": subject.total, "finding": subject.finding, "edge": subject.edge}
     receipts = judge.lake.receipts().to_pylist()
     if dissect:
@@ -103,11 +105,12 @@ def explain(
         packets = [one["flow_id"] for one in found["exchange"]["told"] if one["source"] == "pcap"]
         dissected = first if first in packets or subject.edge is None else next(iter(packets), first)
         (row,) = explaining.rows_of(judge, [dissected])
-        found["dissected"] = {"flow_id": dissected} | extraction.dissect(receipts, row, inputs)
+        found["dissected"] = {"flow_id": dissected} | extraction.dissect(receipts, row, inputs, progress)
     if extract is not None:
         ids = [first] if subject.edge is None else flows_of(judge, subject.exchanges)
         rows = explaining.rows_of(judge, ids[:MOST_FLOWS])
-        found["extracted"] = [asdict(one) for one in extraction.extract(receipts, rows, extract, inputs)]
+        cut = extraction.extract(receipts, rows, extract, inputs, progress)
+        found["extracted"] = [asdict(one) for one in cut]
         found["left_out"] = len(ids) - sum(len(one["flows"]) for one in found["extracted"])
     return found
 

@@ -99,6 +99,16 @@ def is_stream(form: Format, head: bytes) -> bool:
     return form.is_log and not is_document(head)
 
 
+def _is_tar(head: bytes) -> bool:
+    """
+    Say whether it begins with a tar header: no log is read through it, for the first line of every file would be lost.
+
+    Source: POSIX.1-2017, pax, "ustar Interchange Format"; GNU tar's magic begins alike. A header is padded with zeros,
+    and no line of a log is.
+    """
+    return head[257:262] == b"ustar" and b"\0" in head[:257]
+
+
 def sniff(head: bytes, path: str, wanted: str = "auto", envoy_format: str | None = None) -> Format:
     """
     Return the format of an input that begins with *head* (uncompressed), or the one the user *wanted*.
@@ -117,6 +127,8 @@ def sniff(head: bytes, path: str, wanted: str = "auto", envoy_format: str | None
         raise UsageProblem(f"no such format: {wanted}", at="--format", do=f"Use auto, {', '.join(FORMATS)}.")
     if not head:
         raise UnreadableInput("the input is empty", at=Place(path), do="Name a capture or a log.")
+    if _is_tar(head) and not FORMATS["pcap"].recognises(head):
+        raise UnreadableInput("cannot read this", at=Place(path), do="It is a tar archive; unpack it first.")
     kinds = [kind for kind in FORMATS.values() if wanted in ("auto", kind.name)]
     inner = unwrapped_head(head)
     if envoy_format is not None and wanted in ("auto", "envoy"):
@@ -129,9 +141,9 @@ def sniff(head: bytes, path: str, wanted: str = "auto", envoy_format: str | None
     for kind in kinds:
         if kind.is_log and kind.recognises(inner):
             return kind
-    for magic, what in _FOREIGN:
-        if head.startswith(magic):
-            raise UnreadableInput("cannot read this", at=Place(path), do=f"It is {what}.")
+    foreign = next((what for magic, what in _FOREIGN if head.startswith(magic)), None)
+    if foreign is not None:
+        raise UnreadableInput("cannot read this", at=Place(path), do=f"It is {foreign}.")
     known = FORMATS[wanted].says if wanted != "auto" else " ".join(f.says for f in FORMATS.values())
     raise UnreadableInput(
         f"the beginning {head[:8]!r} is not of {'a known' if wanted == 'auto' else 'that'} format",

@@ -122,7 +122,10 @@ def _holder(holder: Found) -> tuple[str, ...]:
     component = f"component {holder['component']}" if holder["component"] else "no component"
     address = holder["address"] or "no address of its own"
     since = f"from {instant(holder['valid_from'])}" if holder["valid_from"] else ""
-    return name, component, "in scope" if holder["in_scope"] else "not in scope", address, since, _until(holder)
+    scope = "in scope" if holder["in_scope"] else "not in scope"
+    # Why a sidecar received plaintext is mostly that its peer has none.
+    mesh = ("in the mesh" if holder["in_mesh"] else "no sidecar") if holder["kind"] == "pod" else ""
+    return name, component, scope, mesh, address, since, _until(holder)
 
 
 def _shown_by(found: Found, holders: Sequence[Found]) -> Iterator[str]:

@@ -19,8 +19,8 @@ def read(text: str, path: str = "page.md", model: Model | None = None) -> Import
 
 
 def loaded(text: str, path: str = "page.md", model: Model | None = None) -> Model:
-    """The model that a document becomes; it must load by itself."""
-    return load_texts([("imported", as_yaml(read(text, path, model)))], on=DAY)
+    """The model that a document becomes; it must load by itself, as a draft."""
+    return load_texts([("imported", as_yaml(read(text, path, model)))], on=DAY, draft=True)
 
 
 def edges(text: str, path: str = "page.md") -> list[tuple[str, str, str, str, str]]:

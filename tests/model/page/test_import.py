@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from model.page.page_support import DAY, HEAD, edges, loaded, read, told
 
 from vzflow.flow.errors import UnreadableInput, UsageProblem
-from vzflow.model.document import load_names, load_texts
+from vzflow.model.document import load, load_texts
 from vzflow.model.page import source
 from vzflow.model.page.imported import as_yaml
 
@@ -34,6 +34,21 @@ def test_every_source_of_a_cell_is_an_edge_of_its_own():
     assert {edge[1].rsplit("-", 1)[0] if "shop" in edge[1] else edge[1] for edge in edges(text)} == {
         "gateway", "batch", "cron", "jobs", "shop-old-new",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("cell", ["and", "and, or", "& / +", "AND<br>or"])
+def test_a_cell_of_nothing_but_conjunctions_names_no_source(cell):
+    """`and` is nobody."""
+    assert told(f"{HEAD}| Web | 80 | {cell} | - |\n", "no_source") == [(3, 14)]
+
+
+@pytest.mark.parametrize(
+    "cell", ["Gateway, and Batch", "Gateway and", "or Gateway", "Gateway AND Batch", "Gateway,and"]
+)
+def test_conjunctions_are_no_part_of_a_name(cell):
+    """Wherever in the cell they stand; a name may begin with their letters."""
+    assert {edge[1] for edge in edges(f"{HEAD}| Web | 80 | {cell} | - |\n")} <= {"gateway", "batch"}
+    assert edges(f"{HEAD}| Web | 80 | Orders-and-more, Android | - |\n")[0][1] == "orders-and-more"
 
 
 def test_a_name_with_a_comma_that_the_table_has_is_one_name():
@@ -174,7 +189,7 @@ def test_classes_keep_their_meaning_and_internal_is_the_component_itself():
 
 def test_names_that_a_model_knows_are_its_components():
     """Aliases count, in any case and spelling; what only the model knows comes along, so that the file stands alone."""
-    names = load_names(["verrazzano-1.0"], on=DAY)
+    names = load(["verrazzano-1.0"], on=DAY)
     text = HEAD + "| MYSQL | 3306 | keycloak, nginx-ingress | - |\n| Elasticsearch | 9200 | Kibana | - |\n"
     model = loaded(text, model=names)
     assert [g.to_terms for r in model.rules for g in r.grants][1] == (
@@ -203,7 +218,7 @@ def test_an_overlay_says_which_pods_a_name_is():
     """The file stays as imported; what a site knows comes after it."""
     text = as_yaml(read(HEAD + "| Web | 80 | Gateway | - |\n"))
     site = "vzflow_model: 1\nname: site\ncomponents:\n  web: {namespaces: shop, selectors: [{app: web}], mesh: yes}\n"
-    model = load_texts([("imported", text), ("site.yaml", site)], on=DAY)
+    model = load_texts([("imported", text), ("site.yaml", site)], on=DAY, draft=True)
     assert {c.name: c.namespaces for c in model.components} == {"web": ("shop",), "gateway": ()}
     assert {row["component"] for row in model.tables()["selector"].to_pylist()} == {"web"}
 
@@ -213,7 +228,9 @@ def test_pods_cannot_be_known_and_unknown(extra):
     """A file that says both was edited halfway."""
     text = as_yaml(read(HEAD + "| Web | 80 | Gateway | - |\n"))
     with pytest.raises(UsageProblem, match=r"imported:\d+: "):
-        load_texts([("imported", text.replace("    pods: unknown\n", f"    pods: unknown\n{extra}", 1))], on=DAY)
+        load_texts(
+            [("imported", text.replace("    pods: unknown\n", f"    pods: unknown\n{extra}", 1))], on=DAY, draft=True
+        )
 
 
 def test_names_that_differ_only_in_what_a_name_cannot_hold_stay_two():
@@ -222,6 +239,17 @@ def test_names_that_differ_only_in_what_a_name_cannot_hold_stay_two():
         HEAD + "| Shop+ | 80 | x | - |\n| Shop | 80 | x | - |\n| \u5546\u5e97 | 80 | x | - |\n| \u5e97 | 80 | x | - |\n"
     )
     assert len({edge[2] for edge in edges(text)}) == 4
+
+
+def test_what_no_document_says_is_left_to_be_stated():
+    """A mesh and its trust domains are declared; the lines stand there and say nothing until somebody decides."""
+    text = as_yaml(read(HEAD + "| Web | 80 | Gateway | - |\n"))
+    assert "mesh: " not in re.sub("(?m)^#.*$", "", text)
+    with pytest.raises(UsageProblem, match="no file says whether the mesh is on"):
+        load_texts([("imported", text)], on=DAY)
+    stated = text.replace("#mesh", "mesh").replace("#trust_domains", "trust_domains")
+    model = load_texts([("imported", stated)], on=DAY)
+    assert (model.mesh, model.trust_domains) == ("on", ("cluster.local",))
 
 
 def test_prose_is_quoted_and_makes_no_rule():
@@ -262,7 +290,7 @@ def test_no_document_breaks_the_import_and_every_row_is_a_rule_or_told(text, pat
             got = read(body, path)
         except UnreadableInput:
             continue
-        model = load_texts([("imported", as_yaml(got))], on=DAY)
+        model = load_texts([("imported", as_yaml(got))], on=DAY, draft=True)
         lost = [trouble for trouble in got.troubles if trouble.lost]
         assert len(model.rules) + len(lost) == got.rows == sum(len(s.table.rows) for s in got.document.tables)
         assert all(1 <= t.line <= len(got.document.source.lines) and t.column >= 1 for t in got.troubles)

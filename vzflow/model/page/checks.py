@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from vzflow.flow.finding import LintFinding
 from vzflow.flow.terms import LintCode
 from vzflow.model.page import columns as column
-from vzflow.model.page.entries import Entry, Word
+from vzflow.model.page.entries import Entry, Word, cut
 from vzflow.model.page.imported import Imported
 from vzflow.model.page.layout import layout_findings
 from vzflow.model.page.names import Meaning, folded
@@ -21,7 +21,7 @@ _PUBLIC = re.compile(r"\b(?:external|ingress|browsers?|users?)\b", re.IGNORECASE
 _OUTWARD = re.compile(r"\b(?:egress|outbound|outgoing)\b", re.IGNORECASE)
 #: Ports of every Istio sidecar: they are at all components alike. Source: istio.io, "Ports used by Istio".
 SIDECAR_PORTS = frozenset({"15000", "15001", "15006", "15020", "15021", "15090"})
-_MOST_IDS = 6
+_MOST_LISTED = 6
 #: Edges that are compared, and words among which one that was probably meant is looked for: a page has far fewer.
 _MOST_EDGES = 500_000
 _MOST_WORDS, _LONGEST_WORD = 200, 100
@@ -44,7 +44,7 @@ _Found = tuple[int, int, LintCode, str]
 def _sources(read: Imported) -> Iterator[_Found]:
     for entry in read.entries:
         if len(entry.sources) > 1:
-            what = f"{entry.id} names {len(entry.sources)} sources in one cell: {_words_of(entry)}"
+            what = f"{entry.id} names {len(entry.sources)} sources in one cell: {_shown(entry)}"
             yield entry.source_cell.line, entry.source_cell.column, LintCode.SEVERAL_SOURCES, what
 
 
@@ -57,15 +57,15 @@ def _words(read: Imported) -> Iterator[_Found]:
             uses.setdefault(folded(word.text), []).append((entry, word, meaning))
     for same in uses.values():
         _, word, meaning = same[0]
-        ids = _ids(entry.id for entry, _, _ in same)
+        ids = _some(entry.id for entry, _, _ in same)
         if meaning.kind == "class":
-            what = f"`{word.text}` ({ids}) is no component but a class: {', '.join(meaning.words)}"
+            what = f"`{word.shown}` ({ids}) is no component but a class: {_some(meaning.words)}"
             yield word.line, word.column, LintCode.CLASS_AS_SOURCE, what
         elif meaning.kind == "own":
-            what = f"`{word.text}` ({ids}) is no component; it is read as the component's own pods"
+            what = f"`{word.shown}` ({ids}) is no component; it is read as the component's own pods"
             yield word.line, word.column, LintCode.CLASS_AS_SOURCE, what
         elif meaning.kind == "unknown" and not read.names.is_listed(word.text):
-            what = f"`{word.text}` ({ids}) is no component of the document{_or_model(read)}{_meant(word.text, known)}"
+            what = f"`{word.shown}` ({ids}) is no component of the document{_or_model(read)}{_meant(word.text, known)}"
             yield word.line, word.column, LintCode.SOURCE_UNKNOWN, what
 
 
@@ -78,7 +78,7 @@ def _components(read: Imported) -> Iterator[_Found]:
             first.setdefault(folded(entry.component.text), []).append(entry)
     for same in first.values():
         word = same[0].component
-        what = f"no model given knows `{word.text}` ({_ids(e.id for e in same)})"
+        what = f"no model given knows `{word.shown}` ({_some(e.id for e in same)})"
         yield word.line, word.column, LintCode.COMPONENT_UNKNOWN, what
 
 
@@ -121,7 +121,7 @@ def _webhooks(read: Imported) -> Iterator[_Found]:
             continue
         words = {word for meaning in read.sources(entry) for word in meaning.words}
         if not words & {"api_server", "any"}:
-            what = f"{entry.id} is a webhook and names {_words_of(entry)} as its caller"
+            what = f"{entry.id} is a webhook and names {_shown(entry)} as its caller"
             yield entry.source_cell.line, entry.source_cell.column, LintCode.WEBHOOK_SOURCE, what
         wrong = _wrong_pod(read, entry, public.get(folded(entry.component.text)))
         if wrong:
@@ -134,11 +134,11 @@ def _wrong_pod(read: Imported, entry: Entry, public: Entry | None) -> str | None
     if model is not None and meaning.kind == "component":
         names = {c.name for c in model.components}
         other = next((f"{w}-webhook" for w in meaning.words if f"{w}-webhook" in names - set(meaning.words)), None)
-        return other and f"is a webhook of {entry.component.text}: the model has its pod as {other}"
+        return other and f"is a webhook of {entry.component.shown}: the model has its pod as {other}"
     if public is None:
         return None
     return (
-        f"is a webhook at {entry.component.text}, which serves outside clients too ({public.id}): "
+        f"is a webhook at {entry.component.shown}, which serves outside clients too ({public.id}): "
         "webhooks mostly are pods of their own"
     )
 
@@ -159,8 +159,8 @@ def _proxy_ports(read: Imported) -> Iterator[_Found]:
         proxy = next((of_proxy[port, source] for source in sources if (port, source) in of_proxy), None)
         if proxy is not None:
             what = (
-                f"port {port} of {same[0].component.text} ({_ids(e.id for e in same)}) "
-                f"is also that of {proxy.component.text} ({proxy.id}), for the same source"
+                f"port {port} of {same[0].component.shown} ({_some(e.id for e in same)}) "
+                f"is also that of {proxy.component.shown} ({proxy.id}), for the same source"
             )
             yield same[0].row.line, same[0].row.column, LintCode.PROXY_PORT, what
 
@@ -175,7 +175,7 @@ def _unsaid(read: Imported) -> Iterator[_Found]:
             yield header.line, header.column, LintCode.TRANSPORT_UNSTATED, what
         elif mine:
             cell = header.cells[section.columns[column.TRANSPORT]]
-            what = f"{len(mine)} rows do not state their transport: {_ids(e.id for e in mine)}"
+            what = f"{len(mine)} rows do not state their transport: {_some(e.id for e in mine)}"
             yield cell.line, cell.column, LintCode.TRANSPORT_UNSTATED, what
     outward = (
         _OUTWARD.search(section.heading.text if section.heading else "")
@@ -196,11 +196,20 @@ def _spellings(read: Imported) -> Iterator[_Found]:
     for ways in spelled.values():
         first, *others = ways.values()
         for other in others:
-            yield other.line, other.column, LintCode.SPELLING, f"`{other.text}` is `{first.text}` on line {first.line}"
+            yield (
+                other.line,
+                other.column,
+                LintCode.SPELLING,
+                f"`{other.shown}` is `{first.shown}` on line {first.line}",
+            )
 
 
 def _words_of(entry: Entry) -> str:
     return ", ".join(word.text for word in entry.sources)
+
+
+def _shown(entry: Entry) -> str:
+    return _some(word.shown for word in entry.sources)
 
 
 def _or_model(read: Imported) -> str:
@@ -209,9 +218,11 @@ def _or_model(read: Imported) -> str:
 
 def _meant(word: str, known: Sequence[str]) -> str:
     meant = nearest(word, known) if len(known) <= _MOST_WORDS and len(word) <= _LONGEST_WORD else None
-    return f"; did you mean {meant}?" if meant and folded(meant) != folded(word) else ""
+    return f"; perhaps {cut(meant)} is meant" if meant and folded(meant) != folded(word) else ""
 
 
-def _ids(ids: Iterable[str]) -> str:
-    listed = list(dict.fromkeys(ids))
-    return ", ".join(listed[:_MOST_IDS]) + (f" and {len(listed) - _MOST_IDS} more" if len(listed) > _MOST_IDS else "")
+def _some(words: Iterable[str]) -> str:
+    listed = list(dict.fromkeys(words))
+    return ", ".join(listed[:_MOST_LISTED]) + (
+        f" and {len(listed) - _MOST_LISTED} more" if len(listed) > _MOST_LISTED else ""
+    )

@@ -13,6 +13,8 @@ from vzflow.model.page.table import Cell, Row
 
 #: Ports or sources in one cell that are read: a row with more is a list that got into the wrong place.
 _MOST = 100
+#: Characters of a cell that a message shows.
+_LONGEST_SHOWN = 60
 
 _NOBODY = frozenset({"", "-", "\N{EN DASH}", "\N{EM DASH}", "n/a", "none", "nobody", "?", "tbd"})
 _ANY = frozenset({"any", "all", "*", "any port", "all ports"})
@@ -21,6 +23,8 @@ _PORT = re.compile(
     r"(?:\s*/\s*(?P<after>(?:tcp|udp|sctp)(?:[/+&, ]+(?:tcp|udp|sctp))*))?(?:\s*\((?P<said>[^()]{0,80})\))?",
     re.IGNORECASE,
 )
+#: What stands between names: `and` and its like as words of their own, in any case.
+_BETWEEN = re.compile(r"[(),;\n]|(?<![^\s,;)])(?:and|or|&|\+|/)(?![^\s,;(])|\Z", re.IGNORECASE)
 _PROTOCOL = re.compile(r"tcp|udp|sctp", re.IGNORECASE)
 #: What runs over TCP only: such a word in a protocol column says TCP.
 _OVER_TCP = frozenset({"http", "https", "grpc", "http/1.1", "http/2", "http2", "h2", "tls", "mysql", "ldap"})
@@ -42,6 +46,11 @@ class Word:
     text: str
     line: int
     column: int
+
+    @property
+    def shown(self) -> str:
+        """The name as messages have it: cut, where a whole page got into its cell."""
+        return cut(self.text)
 
 
 @dataclass(frozen=True)
@@ -204,11 +213,15 @@ class _Reading:
 
 
 def split_words(cell: Cell) -> tuple[Word, ...]:
-    """Return the names a cell lists, between commas, semicolons, `and`, `&` or line breaks, not inside brackets."""
+    """
+    Return the names a cell lists, between commas, semicolons, `and`, `&` or line breaks, not inside brackets.
+
+    A conjunction is no name, also where it stands at the end of a cell or next to another.
+    """
     words: dict[str, Word] = {}
     depth = start = 0
     text = cell.text
-    for match in re.finditer(r"[()]|[,;\n]|\s(?:and|or|&|\+|/)\s|\Z", text):
+    for match in _BETWEEN.finditer(text):
         mark = match[0]
         if mark in ("(", ")"):
             depth = max(0, depth + (1 if mark == "(" else -1))
@@ -246,6 +259,11 @@ def _folded(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def _quoted(text: str) -> str:
+def cut(text: str) -> str:
+    """Return text on one line of at most 60 characters."""
     short = " ".join(text.split())
-    return f"`{short if len(short) <= 60 else short[:57] + '…'}`"
+    return short if len(short) <= _LONGEST_SHOWN else short[: _LONGEST_SHOWN - 1] + "…"
+
+
+def _quoted(text: str) -> str:
+    return f"`{cut(text)}`"

@@ -28,17 +28,28 @@ _NULLS = frozenset({"null", "Null", "NULL"})
 
 @dataclass(frozen=True)
 class Imported:
-    """A document as read: every row is an entry, or a trouble that says `lost`."""
+    """
+    A document as read: every row is an entry, or a trouble that says `lost`.
+
+    mesh and trust_domains are declared and never inferred: None and empty where nobody has.
+    """
 
     document: Document
     names: Names
     entries: tuple[Entry, ...]
     troubles: tuple[Trouble, ...]
+    mesh: str | None
+    trust_domains: tuple[str, ...]
 
     @property
     def rows(self) -> int:
         """How many rows there are, read or not."""
         return len(self.entries) + sum(trouble.lost for trouble in self.troubles)
+
+    @property
+    def undeclared(self) -> list[str]:
+        """The keys that the model file must still be given before it judges."""
+        return [key for key, said in (("mesh", self.mesh), ("trust_domains", self.trust_domains)) if not said]
 
     def to(self, entry: Entry) -> Meaning:
         """Return what the component of a row stands for."""
@@ -54,13 +65,17 @@ class Imported:
         return sorted({word for meaning in meanings if meaning.kind == "unknown" for word in meaning.words})
 
 
-def imported(source: Source, model: Model | None = None) -> Imported:
+def imported(
+    source: Source, model: Model | None = None, *, mesh: str | None = None, trust_domains: Sequence[str] = ()
+) -> Imported:
     """
     Read the tables of a document that tell who may reach whom.
 
     Args:
         source: See `source.read`.
         model: Knows names: what its components and aliases are called. Its rules are not used.
+        mesh: on or off, as declared for the cluster; None is what *model* says, if it does.
+        trust_domains: The mesh's; none is as for *mesh*.
 
     Raises:
         UnreadableInput: There is no such table.
@@ -75,6 +90,7 @@ def imported(source: Source, model: Model | None = None) -> Imported:
     return Imported(
         found, names,
         tuple(r for r in results if isinstance(r, Entry)), tuple(r for r in results if isinstance(r, Trouble)),
+        mesh or (model.mesh if model else None), tuple(trust_domains) or (model.trust_domains if model else ()),
     )  # fmt: skip
 
 
@@ -89,13 +105,13 @@ def _listed(tables: Iterable[Section]) -> Iterator[str]:
 
 
 def as_yaml(read: Imported) -> str:
-    """Return a model file in the form of `docs/model.md`; it loads by itself and as an overlay."""
-    blocks = [_head(read), _components(read), _rules(read)]
+    """Return a model file in the form of `docs/model.md`; it loads by itself (a draft if so) and as an overlay."""
+    blocks = [_head(read), _settings(read), _components(read), _rules(read)]
     return "\n".join("".join(f"{line}\n" for line in block) for block in blocks if block)
 
 
 def _head(read: Imported) -> list[str]:
-    name, model = _file_name(read), read.names.model
+    name = _file_name(read)
     lines = [
         f"# Imported from {_comment(name)}: {len(read.entries)} of {read.rows} rows are rules here.",
         "# The document's words are in `quote`. What it does not say stays unspecified: `vzflow model lint` lists it.",
@@ -104,13 +120,21 @@ def _head(read: Imported) -> list[str]:
     if prose:
         lines += ["#", "# Its prose says, and no rule is made of that:"]
         lines += [f"#   line {number}: {_comment(text)}" for number, text in prose]
-    lines += ["", "vzflow_model: 1", f"name: {made_name(Path(name).stem)}", f"document: {_scalar(name)}", ""]
-    if model is None:
-        lines += ["# Not said by the document: Istio's defaults.", "mesh: on", "trust_domains: [cluster.local]"]
-        return lines
-    lines += [f"mesh: {model.mesh}", f"trust_domains: {_list(model.trust_domains)}"]
-    if model.protected_namespaces:
-        lines += [f"protected_namespaces: {_list(model.protected_namespaces)}"]
+    lines += ["", "vzflow_model: 1", f"name: {made_name(Path(name).stem)}", f"document: {_scalar(name)}"]
+    return lines
+
+
+def _settings(read: Imported) -> list[str]:
+    model, domains = read.names.model, read.trust_domains
+    lines: list[str] = []
+    if read.undeclared:
+        lines.append("# To be stated, here or in an overlay; until then no flow is judged by this model:")
+    lines.append(f"mesh: {read.mesh}" if read.mesh else "#mesh: on  # or off")
+    lines.append(
+        f"trust_domains: {_list(domains)}" if domains else "#trust_domains: [cluster.local]  # or the mesh's own"
+    )
+    if model is not None and model.protected_namespaces:
+        lines.append(f"protected_namespaces: {_list(model.protected_namespaces)}")
     return lines
 
 

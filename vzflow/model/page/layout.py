@@ -38,6 +38,8 @@ def _of_table(path: str, section: Section) -> Iterator[LintFinding]:
     wanted = len(header.cells)
     if table.unclosed:
         yield LintFinding(path, header.line, header.column, LintCode.NOT_CLOSED, "this table is never closed")
+    if not table.rows:
+        yield LintFinding(path, header.line, header.column, LintCode.NO_ROWS, "no row follows this header")
     if table.separator is not None and len(table.separator.cells) != wanted:
         found, at = len(table.separator.cells), table.separator
         what = f"the separator has {_cells(found)} and the header {_cells(wanted)}"
