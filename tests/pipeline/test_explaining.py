@@ -171,10 +171,11 @@ def test_exchange_is_the_one_of_the_view(store):
     of_flow = {r["flow_id"]: r["exchange_id"] for r in sql(store, "SELECT * FROM exchange_flow").to_pylist()}
     for row in recorded(store)[::3]:
         flow_id = f"{row['segment']}:{row['record']}"
-        exchange, told, _ = explaining.exchange_of(judge, flow_id, row)
+        exchange, told, against = explaining.exchange_of(judge, flow_id, row)
         whole = wanted[of_flow[flow_id]]
         assert exchange == {key: whole[key] for key in exchange}
         assert sorted(one["flow_id"] for one in told) == json.loads(whole["flow_ids"])
+        assert against == [], "nothing in the samples contradicts an address"
 
 
 def test_its_query_returns_the_row(store, shown):

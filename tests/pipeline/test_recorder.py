@@ -25,9 +25,11 @@ from vzflow.identity.recording import Recording
 from vzflow.identity.snapshot import load
 from vzflow.identity.watching import Counts
 from vzflow.pipeline import recorder
-from vzflow.pipeline.health import pages, served
+from vzflow.pipeline.health import Watched, pages, served
 
 SECONDS = 30.0
+#: Discard: nobody listens there.
+NOBODY = "http://127.0.0.1:9"
 
 
 @pytest.fixture
@@ -176,6 +178,105 @@ def test_a_recording_that_cannot_be_written_ends_the_recorder(api, tmp_path, mon
     assert not list((tmp_path / "r").glob(".*")), "what was recorded before is finished"
 
 
+@pytest.fixture
+def west():
+    """A second cluster, with another pod."""
+    with api_server() as server:
+        server.lists[PODS] = named("z")
+        yield server
+
+
+def several(folder, api, west, *, clusters=("prod-east", "prod-west")):
+    """Record two contexts until both watch every kind, or the first where the second is None; return what was said."""
+    stopping, said = threading.Event(), []
+    path = kubeconfig(folder, {"east": api.url, "west": NOBODY if west is None else west.url})
+
+    def watched(server):
+        return {p for _, p, query in list(server.asked) if "watch" in query} | set(server.status)
+
+    def look():
+        try:
+            for server in (one for one in (api, west) if one is not None):
+                until(lambda server=server: len(watched(server)) == len(RESOURCES))
+        finally:
+            stopping.set()
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        recorder.record(
+            folder / "r", stopping, kubeconfig=path, contexts=["east", "west"], clusters=clusters, say=said.append
+        )
+    finally:
+        stopping.set()
+        looking.join()
+    return said
+
+
+def test_several_contexts_are_recorded_side_by_side(api, west, tmp_path):
+    """Each in files of its own, which say whose they are; what one refuses is told with its name."""
+    west.status[ISTIO_V1] = 403
+    said = several(tmp_path, api, west)
+    assert [line.partition(": not permitted")[0] for line in said] == ["prod-west: peerauthentications"]
+    assert sorted({path.name[:10] for path in (tmp_path / "r").iterdir()}) == ["prod-east-", "prod-west-"]
+    rows = load((tmp_path / "r").glob("*.gz"), "default").to_pylist()
+    pods = {(row["cluster"], row["name"]) for row in rows if row["kind"] == "Pod"}
+    assert {("prod-east", "a"), ("prod-east", "d"), ("prod-west", "z")} <= pods
+    assert not {("prod-west", "a"), ("prod-east", "z")} & pods
+
+
+def test_several_contexts_without_names_are_named_by_their_contexts(api, west, tmp_path):
+    """Else nobody could tell their addresses apart."""
+    several(tmp_path, api, west, clusters=())
+    rows = load((tmp_path / "r").glob("*.gz"), "default").to_pylist()
+    assert {row["cluster"] for row in rows} == {"east", "west"}
+
+
+def test_one_of_several_that_does_not_answer_at_first_is_waited_for(api, tmp_path):
+    """The others are recorded meanwhile; it is said at once which is not."""
+    said = several(tmp_path, api, None)
+    assert (said[0].startswith(NOBODY), said[0].endswith("It is waited for.")) == (True, True)
+    assert {path.name[:10] for path in (tmp_path / "r").iterdir()} == {"prod-east-"}
+
+
+def test_none_of_several_that_answers_is_exit_5(tmp_path):
+    """And nothing is made, as with one."""
+    path = kubeconfig(tmp_path, {name: f"http://127.0.0.1:{free_port()}" for name in ("east", "west")})
+    with pytest.raises(ServiceUnavailable, match="no list from the API server"):
+        recorder.record(tmp_path / "r", threading.Event(), kubeconfig=path, contexts=["east", "west"])
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("contexts", "clusters", "what"),
+    [
+        (["east", "west"], ["prod"], "1 names for 2 contexts"),
+        (["east", "east"], [], "named twice: east"),
+        (["east", "west"], ["prod/1", "prod:1"], "comes to the same file name"),
+    ],
+)
+def test_clusters_that_could_not_be_told_apart_are_a_usage_problem(tmp_path, contexts, clusters, what):
+    """Before anybody is asked."""
+    with pytest.raises(UsageProblem, match=what):
+        recorder.record(tmp_path / "r", threading.Event(), contexts=contexts, clusters=clusters)
+    assert not (tmp_path / "r").exists()
+
+
+def test_metrics_and_probes_of_several_clusters_say_which(tmp_path):
+    """A label for each, one help for all."""
+    watched = [
+        Watched(name, {"Pod": Counts(alive=time.monotonic(), lists=lists)}, Recording(tmp_path, name))
+        for name, lists in (("east", 1), ('we"st', 0))
+    ]
+    found = pages(watched)
+    assert found["/readyz"]() == (503, 'we"st Pod: not listed yet\n')
+    text = found["/metrics"]()[1]
+    assert value(text, 'vzflow_watch_lists_total{cluster="east",kind="Pod"}') == 1
+    assert value(text, 'vzflow_watch_lists_total{cluster="we\\"st",kind="Pod"}') == 0
+    assert value(text, 'vzflow_recording_files_total{cluster="east"}') == 0
+    assert text.count("# HELP vzflow_watch_lists_total") == 1
+
+
 @pytest.mark.parametrize("place", ["8080", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:99999", "taken"])
 def test_a_place_nobody_can_listen_at_is_a_usage_problem(api, tmp_path, place):
     """Before anything is recorded."""
@@ -199,7 +300,7 @@ def test_a_thread_without_a_sign_of_life_is_unhealthy_and_an_unlisted_kind_not_r
         "Job": Counts(alive=now, missing="not permitted"),
     }
     recording, port = Recording(tmp_path, "prod"), free_port()
-    with served(f"127.0.0.1:{port}", pages(counts, recording)):
+    with served(f"127.0.0.1:{port}", pages([Watched(None, counts, recording)])):
         assert get(port, "/healthz") == (503, "Pod: no sign of life for 10000 s\n")
         assert get(port, "/readyz") == (503, "Node: not listed yet\n")
         assert 'vzflow_watch_lag_seconds{kind="Node"} NaN\n' in get(port, "/metrics")[1]
@@ -207,7 +308,7 @@ def test_a_thread_without_a_sign_of_life_is_unhealthy_and_an_unlisted_kind_not_r
 
 def test_metrics_are_prometheus_text(tmp_path):
     """Each metric has its help and type before its samples, once."""
-    text = pages({"Pod": Counts()}, Recording(tmp_path, "prod"))["/metrics"]()[1]
+    text = pages([Watched(None, {"Pod": Counts()}, Recording(tmp_path, "prod"))])["/metrics"]()[1]
     helped = [line.split()[2] for line in text.splitlines() if line.startswith("# HELP")]
     typed = [line.split()[2:] for line in text.splitlines() if line.startswith("# TYPE")]
     assert helped == [name for name, _ in typed]

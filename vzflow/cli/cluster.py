@@ -53,11 +53,14 @@ def watch(
     ],
     kubeconfig: KubeconfigOption = None,
     context: Annotated[
-        str | None, typer.Option("--context", envvar="VZFLOW_CONTEXT", help="Context of the kubeconfig.")
+        list[str] | None,
+        typer.Option("--context", envvar="VZFLOW_CONTEXT",
+                     help="Context of the kubeconfig; repeat to record several clusters."),
     ] = None,
     cluster: Annotated[
-        str | None,
-        typer.Option("--cluster", envvar="VZFLOW_CLUSTER", help="Name of the cluster, kept in the recordings."),
+        list[str] | None,
+        typer.Option("--cluster", envvar="VZFLOW_CLUSTER",
+                     help="Name of the cluster, kept in the recordings; repeat, one for each context."),
     ] = None,
     spool: Annotated[
         str | None,
@@ -82,12 +85,13 @@ def watch(
     timeout: TimeoutOption = 60.0,
     quiet: QuietOption = False,
 ) -> None:  # fmt: skip
-    """Record everything that happens to a cluster, until SIGTERM or SIGINT, which is how it ends well (0)."""
+    """Record everything that happens to clusters, until SIGTERM or SIGINT, which is how it ends well (0)."""
     from vzflow.identity.recording import Limits
     from vzflow.pipeline.recorder import record
 
     stopping = until_told()
     record(
-        output, stopping, kubeconfig=kubeconfig, context=context, cluster=cluster, spool=spool, timeout=timeout,
-        listen=listen, limits=Limits(rotate_mb * 1_000_000, rotate_seconds), say=(lambda line: None) if quiet else say,
+        output, stopping, kubeconfig=kubeconfig, contexts=context or (), clusters=cluster or (), spool=spool,
+        timeout=timeout, listen=listen, limits=Limits(rotate_mb * 1_000_000, rotate_seconds),
+        say=(lambda line: None) if quiet else say,
     )  # fmt: skip

@@ -6,8 +6,9 @@ import math
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -22,13 +23,28 @@ _STUCK = 2.0 * max(RETRY_MISSING, *WATCH)
 _OK, _NOT_FOUND, _UNAVAILABLE = 200, 404, 503
 
 
-def pages(counts: Mapping[str, Counts], recording: Recording) -> Pages:
-    """Return what is told of *recording* and of the watch of each kind."""
+@dataclass(frozen=True)
+class Watched:
+    """The watch of each kind of one cluster, and its recording. The name is null for the only one."""
+
+    cluster: str | None
+    counts: Mapping[str, Counts]
+    recording: Recording
+
+
+def pages(watched: Sequence[Watched]) -> Pages:
+    """Return what is told of the clusters that are recorded."""
     return {
-        "/healthz": lambda: _verdict(_stuck(counts)),
-        "/readyz": lambda: _verdict(f"{kind}: not listed yet" for kind, c in counts.items() if not _known(c)),
-        "/metrics": lambda: (_OK, metrics(counts, recording)),
+        "/healthz": lambda: _verdict(_stuck(watched)),
+        "/readyz": lambda: _verdict(f"{kind}: not listed yet" for kind, c in _kinds(watched) if not _known(c)),
+        "/metrics": lambda: (_OK, metrics(watched)),
     }
+
+
+def _kinds(watched: Sequence[Watched]) -> Iterator[tuple[str, Counts]]:
+    for one in watched:
+        before = "" if one.cluster is None else f"{one.cluster} "
+        yield from ((f"{before}{kind}", counts) for kind, counts in one.counts.items())
 
 
 def _verdict(problems: Iterator[str]) -> tuple[int, str]:
@@ -36,8 +52,8 @@ def _verdict(problems: Iterator[str]) -> tuple[int, str]:
     return (_UNAVAILABLE, "".join(f"{one}\n" for one in found)) if found else (_OK, "ok\n")
 
 
-def _stuck(counts: Mapping[str, Counts]) -> Iterator[str]:
-    for kind, one in counts.items():
+def _stuck(watched: Sequence[Watched]) -> Iterator[str]:
+    for kind, one in _kinds(watched):
         silent = time.monotonic() - one.alive
         if silent > _STUCK:
             yield f"{kind}: no sign of life for {silent:.0f} s"
@@ -47,21 +63,26 @@ def _known(counts: Counts) -> bool:
     return bool(counts.lists or counts.missing)
 
 
-def metrics(counts: Mapping[str, Counts], recording: Recording) -> str:
-    """Return the figures in Prometheus' text format, version 0.0.4."""
-    return "".join(_metrics(counts, recording))
+def metrics(watched: Sequence[Watched]) -> str:
+    """Return the figures in Prometheus' text format, version 0.0.4; of several clusters with a label `cluster`."""
+    return "".join(_metrics(watched))
 
 
-def _metrics(counts: Mapping[str, Counts], recording: Recording) -> Iterator[str]:
+def _metrics(watched: Sequence[Watched]) -> Iterator[str]:
+    every = [(one, kind, counts) for one in watched for kind, counts in one.counts.items()]
+
     def of_kinds(value: Callable[[Counts], float]) -> list[tuple[str, float]]:
-        return [(f'{{kind="{kind}"}}', value(one)) for kind, one in counts.items()]
+        return [(_labels(one, kind=kind), value(counts)) for one, kind, counts in every]
 
     def of_maps(label: str, values: Callable[[Counts], Mapping[str, int]]) -> list[tuple[str, float]]:
         return [
-            (f'{{kind="{kind}",{label}="{name}"}}', count)
-            for kind, one in counts.items()
-            for name, count in sorted(dict(values(one)).items())
+            (_labels(one, kind=kind, **{label: name}), count)
+            for one, kind, counts in every
+            for name, count in sorted(dict(values(counts)).items())
         ]
+
+    def of_recordings(value: Callable[[Recording], float]) -> list[tuple[str, float]]:
+        return [(_labels(one), value(one.recording)) for one in watched]
 
     now = time.time()
     yield _metric("watch_events", "counter", "Events recorded, with bookmarks.", of_maps("type", lambda c: c.events))
@@ -78,9 +99,20 @@ def _metrics(counts: Mapping[str, Counts], recording: Recording) -> Iterator[str
         "watch_lag_seconds", "gauge", "Since the API server last said anything of the kind; NaN is never.",
         of_kinds(lambda c: max(0.0, now - c.last_contact) if c.last_contact else float("nan")),
     )  # fmt: skip
-    yield _metric("recording_bytes", "counter", "Bytes recorded, before compression.", [("", recording.written)])
-    yield _metric("recording_files", "counter", "Files finished.", [("", recording.finished)])
-    yield _metric("recording_waiting_files", "gauge", "Files not delivered yet.", [("", recording.waiting)])
+    yield _metric(
+        "recording_bytes", "counter", "Bytes recorded, before compression.", of_recordings(lambda r: r.written)
+    )
+    yield _metric("recording_files", "counter", "Files finished.", of_recordings(lambda r: r.finished))
+    yield _metric("recording_waiting_files", "gauge", "Files not delivered yet.", of_recordings(lambda r: r.waiting))
+
+
+def _labels(watched: Watched, **more: str) -> str:
+    its = more if watched.cluster is None else {"cluster": watched.cluster} | more
+    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in its.items()) + "}" if its else ""
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _metric(name: str, form: str, says: str, values: list[tuple[str, float]]) -> str:
