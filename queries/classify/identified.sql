@@ -17,7 +17,7 @@ WITH account AS (
     listagg(CASE WHEN NOT initiator THEN set_id END, '+' ORDER BY set_id) AS responder_window
   FROM window_holder GROUP BY segment, record
 ), chosen AS (
-  SELECT l.segment, l.record, l.first_seen, l.turned, l.firm, l.target_port, l.responder_service,
+  SELECT l.segment, l.record, l.first_seen, l.turned, l.firm, l.target_port, l.responder_service, l.responder_dialled_set,
     -- Only Calico records are windows of time.
     CASE WHEN l.source = 'calico' AND l.last_seen > l.first_seen THEN l.last_seen ELSE l.first_seen END AS until,
     CASE WHEN l.initiator_name_set = 'unknown' AND w.initiator_window IS NOT NULL THEN NULL
@@ -123,6 +123,9 @@ WITH account AS (
     coalesce(ni.has_node, false) OR coalesce(ai.has_node, false) AS from_node,
     coalesce(ni.has_pod_address, false) OR coalesce(ai.has_pod_address, false) AS from_pod,
     coalesce(nr.has_pod_address, false) OR coalesce(ar.has_pod_address, false) AS to_pod,
+    -- A pod that dials a port of another node's leaves its own node masqueraded, whoever answers there.
+    (coalesce(nr.has_pod_address, false) OR coalesce(ar.has_pod_address, false)) AND NOT coalesce(dr.has_node, false)
+      AS to_pod_itself,
     -- Pods that nothing tells apart are one combination; of whom a rule may ask for the node, it counts. Sets made here
     -- are not looked up again: whether such a set has the other end in it is seen where all candidates are.
     CASE WHEN NOT j.made_here THEN coalesce(ni.class, ai.class) END AS initiator_class,
@@ -136,11 +139,12 @@ WITH account AS (
   LEFT JOIN set_fact ai ON ai.set_id = j.initiator_address_set
   LEFT JOIN set_fact nr ON nr.set_id = j.responder_name_set
   LEFT JOIN set_fact ar ON ar.set_id = j.responder_address_set
+  LEFT JOIN set_fact dr ON dr.set_id = j.responder_dialled_set
 ), decided AS (
   -- Flows share such a set only where no pod that the node may hide came or went between them; where later holders are
   -- in it too, each flow has its own.
   SELECT t.*,
-    CASE WHEN NOT t.from_node OR t.to_pod THEN t.initiator_all
+    CASE WHEN NOT t.from_node OR t.to_pod_itself THEN t.initiator_all
          WHEN t.initiator_window IS NOT NULL
            THEN 'behind:' || t.initiator_all || '@' || t.segment || '-' || CAST(t.record AS VARCHAR)
          ELSE 'behind:' || t.initiator_all || '@'
@@ -148,13 +152,13 @@ WITH account AS (
            || coalesce(CAST(ne.valid_from AS VARCHAR), '') || coalesce(CAST(ae.valid_from AS VARCHAR), '')
     END AS initiator_set
   FROM told t
-  LEFT JOIN population nb ON nb.set_id = CASE WHEN t.from_node AND NOT t.to_pod THEN t.initiator_name_set END
+  LEFT JOIN population nb ON nb.set_id = CASE WHEN t.from_node AND NOT t.to_pod_itself THEN t.initiator_name_set END
     AND t.first_seen >= nb.valid_from AND t.first_seen < nb.valid_to
-  LEFT JOIN population ab ON ab.set_id = CASE WHEN t.from_node AND NOT t.to_pod THEN t.initiator_address_set END
+  LEFT JOIN population ab ON ab.set_id = CASE WHEN t.from_node AND NOT t.to_pod_itself THEN t.initiator_address_set END
     AND t.first_seen >= ab.valid_from AND t.first_seen < ab.valid_to
-  LEFT JOIN population ne ON ne.set_id = CASE WHEN t.from_node AND NOT t.to_pod THEN t.initiator_name_set END
+  LEFT JOIN population ne ON ne.set_id = CASE WHEN t.from_node AND NOT t.to_pod_itself THEN t.initiator_name_set END
     AND t.until >= ne.valid_from AND t.until < ne.valid_to
-  LEFT JOIN population ae ON ae.set_id = CASE WHEN t.from_node AND NOT t.to_pod THEN t.initiator_address_set END
+  LEFT JOIN population ae ON ae.set_id = CASE WHEN t.from_node AND NOT t.to_pod_itself THEN t.initiator_address_set END
     AND t.until >= ae.valid_from AND t.until < ae.valid_to
 ), classed AS (
   SELECT d.*,

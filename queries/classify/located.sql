@@ -1,6 +1,6 @@
 -- says: Who each recorded end was when the flow began, by address and by the record's own names, and which way round.
 -- reads: recorded, holding, endpoint, called, address_class, set_port
--- returns: segment, record, cluster, first_seen, last_seen, initiator_ip, responder_ip, protocol, source, reporter, action, connection_state, response_code, app_protocol, hop, transport_seen, transport_seen_basis, initiator_principal, mesh_mtls, packets_sent, packets_received, payload_sent, payload_received, turned, firm, initiator_address_set, initiator_address_basis, initiator_known_until, initiator_name_set, responder_address_set, responder_address_basis, responder_known_until, responder_name_set, target_port, responder_service
+-- returns: segment, record, cluster, first_seen, last_seen, initiator_ip, responder_ip, protocol, source, reporter, action, connection_state, response_code, app_protocol, hop, transport_seen, transport_seen_basis, initiator_principal, mesh_mtls, packets_sent, packets_received, payload_sent, payload_received, turned, firm, initiator_address_set, initiator_address_basis, initiator_known_until, initiator_name_set, responder_address_set, responder_address_basis, responder_known_until, responder_dialled_set, responder_name_set, target_port, responder_service
 -- one row per: segment, record
 -- Each lookup finds at most one row: intervals are disjoint per key.
 -- The name set is `unknown` where the record names a pod (`pod:`, `prefix:`) that no snapshot knew then.
@@ -91,6 +91,9 @@ SELECT d.segment, d.record, d.cluster,
     AS responder_address_basis,
   CASE WHEN d.turned THEN CASE WHEN d.i_served IS NULL THEN d.i_held_until ELSE d.i_served_until END
        ELSE CASE WHEN d.r_served IS NULL THEN d.r_held_until ELSE d.r_served_until END END AS responder_known_until,
+  -- Whose address it is on which a Service was dialled: the Service's own, a node's.
+  CASE WHEN d.turned THEN CASE WHEN d.i_served_basis = 'service' THEN d.i_held END
+       ELSE CASE WHEN d.r_served_basis = 'service' THEN d.r_held END END AS responder_dialled_set,
   CASE WHEN d.turned THEN d.i_named ELSE d.r_named END AS responder_name_set,
   CASE WHEN d.turned THEN coalesce(d.i_target, d.initiator_port) ELSE coalesce(d.r_target, d.responder_port) END
     AS target_port,
