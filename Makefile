@@ -33,9 +33,10 @@ check: compiled
 docs: $(VENV)/.installed-dev
 	$(BIN)/python docs/make_docs.py
 
-# Writes the reports that tests/reports/test_golden.py compares: read the diff before committing it.
+# Writes the reports that tests/reports/test_golden.py compares, and what docs/bookinfo.md prints: read the diff before
+# committing it.
 golden: compiled
-	VZFLOW_WRITE_GOLDEN=1 $(BIN)/python -m pytest tests/reports/test_golden.py
+	VZFLOW_WRITE_GOLDEN=1 $(BIN)/python -m pytest tests/reports/test_golden.py tests/test_bookinfo.py
 
 # Makes sample_captures/ anew from real programs: needs root, iproute2 and tcpdump.
 samples: $(VENV)/.installed-dev

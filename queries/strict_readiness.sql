@@ -16,6 +16,10 @@ WITH lived AS (
   FROM party p JOIN lived l ON l.party_id = p.party_id LEFT JOIN party_component k ON k.party_id = p.party_id
   WHERE p.kind = 'pod' AND p.workload IS NOT NULL AND p.party_id IN (SELECT party_id FROM party_capture)
   GROUP BY p.cluster, p.namespace, p.workload
+), claim AS (
+  -- Every component of a workload: a version of a service may be one beside the service.
+  SELECT DISTINCT p.cluster, p.namespace, p.workload, k.component
+  FROM party p JOIN lived l ON l.party_id = p.party_id JOIN party_component k ON k.party_id = p.party_id
 ), captured AS (
   SELECT DISTINCT p.cluster, p.namespace, p.workload, c.port_lo, c.port_hi
   FROM party p JOIN lived l ON l.party_id = p.party_id JOIN party_capture c ON c.party_id = p.party_id
@@ -32,7 +36,7 @@ WITH lived AS (
   GROUP BY e.exchange_id
 ), inbound AS (
   SELECT m.cluster, m.namespace, m.workload, x.exchange_id, x.first_seen, x.last_seen, x.target_port,
-    x.initiator_kind, x.initiator_component,
+    x.initiator_namespace, x.initiator_workload, x.initiator_component,
     CASE WHEN x.initiator_workload IS NOT NULL THEN coalesce(x.initiator_namespace || '/', '') || x.initiator_workload
          ELSE x.initiator_kind || coalesce(' ' || x.initiator_ip, '') END AS initiator,
     w.by_tap, w.by_responder, w.by_initiator, w.by_log,
@@ -59,19 +63,26 @@ WITH lived AS (
 ), blocker AS (
   SELECT b.cluster, b.namespace, b.workload, listagg(b.edge, '; ' ORDER BY b.place) AS blockers
   FROM against b WHERE b.place <= 20 GROUP BY b.cluster, b.namespace, b.workload
+), seen AS (
+  SELECT i.cluster, i.namespace, i.workload, i.target_port, i.initiator_component AS component FROM inbound i
+  UNION
+  SELECT i.cluster, i.namespace, i.workload, i.target_port, k.component
+  FROM inbound i
+  JOIN claim k ON k.cluster = i.cluster AND k.namespace = i.initiator_namespace AND k.workload = i.initiator_workload
 ), client AS (
   SELECT DISTINCT m.cluster, m.namespace, m.workload,
     substr(g.from_term, 11) || ':' || coalesce(CAST(g.port_lo AS VARCHAR), 'any') || ' ' || g.rule_id AS client
   FROM member m
-  JOIN rule_grant g ON g.to_term = 'component:' || m.component AND g.from_term LIKE 'component:%'
+  JOIN claim k ON k.cluster = m.cluster AND k.namespace = m.namespace AND k.workload = m.workload
+  JOIN rule_grant g ON g.to_term = 'component:' || k.component AND g.from_term LIKE 'component:%'
     AND coalesce(g.protocol, 'tcp') = 'tcp'
   JOIN rule u ON u.rule_id = g.rule_id AND u.kind = 'documented' AND u.revoked_by IS NULL
   LEFT JOIN captured c ON c.cluster = m.cluster AND c.namespace = m.namespace AND c.workload = m.workload
     AND c.port_lo <= coalesce(g.port_hi, 65535) AND c.port_hi >= coalesce(g.port_lo, 0)
-  LEFT JOIN inbound i ON i.cluster = m.cluster AND i.namespace = m.namespace AND i.workload = m.workload
-    AND 'component:' || i.initiator_component = g.from_term
+  LEFT JOIN seen i ON i.cluster = m.cluster AND i.namespace = m.namespace AND i.workload = m.workload
+    AND 'component:' || i.component = g.from_term
     AND (g.port_lo IS NULL OR i.target_port BETWEEN g.port_lo AND g.port_hi)
-  WHERE i.exchange_id IS NULL AND c.port_lo IS NOT NULL
+  WHERE i.cluster IS NULL AND c.port_lo IS NOT NULL
 ), absent AS (
   SELECT c.cluster, c.namespace, c.workload, listagg(c.client, '; ' ORDER BY c.client) AS absent_clients
   FROM client c GROUP BY c.cluster, c.namespace, c.workload

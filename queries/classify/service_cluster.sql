@@ -1,5 +1,6 @@
 -- says: Clusters of which any Service is known: every cluster has one, the API server's.
--- reads: endpoint
+-- reads: every_endpoint
 -- returns: cluster
 -- one row per: cluster
-SELECT DISTINCT cluster FROM endpoint WHERE basis = 'service'
+-- Ever, as for known_cluster.
+SELECT DISTINCT cluster FROM every_endpoint WHERE basis = 'service'

@@ -223,7 +223,7 @@ def broken(**changes: object) -> dict[str, object]:
         (b"1" * 5_000, "not JSON that Kubernetes writes"),
         (b"\xff\xff\xff", "not text: byte 0"),
         (b"\x1f\x8b\x08\x00garbage", "damaged gzip"),
-        (gzip.compress(b'{"kind": "List", "items": []}')[:-9], "damaged gzip"),
+        (gzip.compress(b'{"kind": "List", "items": []}', mtime=0)[:-9], "damaged gzip"),
         (json.dumps(broken(podIPs="10.0.0.1")).encode(), "Pod shop/web: status.podIPs is not a list"),
         (json.dumps(broken(podIPs=[{"ip": "10.0.0"}])).encode(), "status.podIPs[0].ip holds '10.0.0', which is not"),
         (json.dumps(broken(startTime="yesterday")).encode(), "status.startTime is not a time"),

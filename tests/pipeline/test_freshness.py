@@ -12,6 +12,7 @@ from identity.churn_flows import Flows
 from identity.churn_objects import save_list, save_recording, save_snapshot
 
 from vzflow.identity.snapshot import load
+from vzflow.pipeline import judge
 from vzflow.pipeline.freshness import end_in
 from vzflow.pipeline.judge import Judge, model_of, session
 from vzflow.store.lake import Lake, Unit
@@ -101,6 +102,27 @@ def test_a_model_that_is_another_makes_everything_stale(tmp_path):
     assert refreshed(lake) == HOURS
     assert refreshed(lake) == 0
     assert Judge(lake, model_of(lake, ["verrazzano-1.7"])).refresh() == HOURS
+
+
+def test_the_timeline_is_made_once(tmp_path, monkeypatch):
+    """The next command finds it in the store; another snapshot, or another range of the model, makes another."""
+    simulated = cluster()
+    lake = store_of(tmp_path / "S", simulated)
+    put(lake, save_recording(simulated, tmp_path / "watch.jsonl"))
+    assert refreshed(lake) == HOURS
+    before, lookups = classified(lake), Judge(lake, model_of(lake)).lookups
+    make, made = judge.identity_tables.tables, []
+    monkeypatch.setattr(judge.identity_tables, "tables", lambda *a: made.append(1) or make(*a))
+    assert classified(lake).equals(before)
+    assert Judge(lake, model_of(lake)).lookups == lookups
+    assert not made
+    put(lake, save_snapshot(simulated, BEGIN + 2 * HOUR, tmp_path / "same.json"))
+    assert refreshed(lake) == 0
+    assert len(made) == 1
+    ranged = tmp_path / "ranged.yaml"
+    ranged.write_text("vzflow_model: 1\nname: ranged\nranges: {dns: [20.0.0.0/8]}\n")
+    assert Judge(lake, model_of(lake, ["verrazzano-1.0", ranged])).refresh() == HOURS
+    assert len(made) == 2
 
 
 @pytest.mark.parametrize(

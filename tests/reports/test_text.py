@@ -43,6 +43,7 @@ def line_with(words, **changed):
 def test_report_on_nothing_is_a_report():
     """No data is never green, and never a crash."""
     shown = text.render(facts())
+    assert shown.startswith("vzflow report  model m  no flow with a time\n")
     assert shown.endswith("\n")
     words = [verdict.replace("_", " ") for verdict in VERDICTS]
     assert all(re.search(rf"(?m)^{verdict} +0 +0$", shown) for verdict in words)
@@ -79,6 +80,15 @@ def test_what_may_mislead_stands_before_any_verdict(coverage, words):
     assert words not in text.render(facts()).split("\nplaintext")[0]
 
 
+def test_names_and_times_that_do_not_fit_in_one_line_have_one_each():
+    """A time is not broken."""
+    window = {"first_seen": MOMENT, "last_seen": MOMENT}
+    lines = text.render(facts(model={"names": ["m" * 30]}, window=window)).splitlines()
+    assert lines[0].endswith("mm  2026-01-02 03:04:05Z to 2026-01-02 03:04:05Z")
+    lines = text.render(facts(model={"names": ["m" * 50]}, window=window)).splitlines()
+    assert (lines[0][-2:], lines[1]) == ("mm", "2026-01-02 03:04:05Z to 2026-01-02 03:04:05Z")
+
+
 EGRESS = {
     "initiator": "a", "responder": "b", "port": 1, "protocol": "tcp", "transport": "tls", "exchanges": 1,
     "flow_ids": ["x:1"], "reason": "egress_unmodelled",
@@ -98,6 +108,14 @@ def test_edge_with_several_transports_is_one_line():
     lines = text.render(facts(egress=rows)).splitlines()
     assert "    a > b:1       TLS, unknown x3" in lines
     assert "    a > b:-/icmp  TLS" in lines
+
+
+def test_undecided_edge_says_what_is_missing_and_what_was_violated():
+    """Nobody knows whether it was allowed, and it was not protected as it had to be."""
+    rows = [EGRESS | {"reason": "initiator_unknown", "exchanges": 4, "violating": violating} for violating in (0, 3)]
+    lines = text.render(facts(undecided=rows)).splitlines()
+    assert "    a > b:1  initiator unknown x4" in lines
+    assert "             initiator unknown x4, 3 violated" in lines
 
 
 FINDING = {
@@ -157,7 +175,7 @@ def test_long_names_are_shown_whole_and_no_line_is_wider_than_a_terminal():
     ]
     everything = facts(
         findings=[finding(longer, longer, exchanges=10**9)],
-        undecided=[EGRESS | {"initiator": longer, "responder": longer, "reason": "initiator_unknown"}],
+        undecided=[EGRESS | {"initiator": longer, "responder": longer, "violating": 1}],
         egress=[EGRESS | {"initiator": long, "responder": longer}],
         coverage={
             "blind_classes": [{"class": one.value} for one in terms.BlindClass], "damaged_inputs": [long] * 9,

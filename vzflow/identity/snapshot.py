@@ -311,10 +311,10 @@ def _documents(path: str) -> list[_Document]:
         except (ValueError, RecursionError) as error:
             what = "not JSON that Kubernetes writes: a number or a nesting has no bounds"
             raise UnreadableInput(what, at=Place(path), do=_DO) from error
-        line = text.count("\n", 0, at) + 1
         try:
             found.append(_document(text[at:end], content))
         except WrongShape as error:
+            line = text.count("\n", 0, at) + 1
             raise UnreadableInput(str(error), at=Place(path, line), do=_DO) from error
         at = _after_blank(text, end)
     if not found:

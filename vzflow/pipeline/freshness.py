@@ -50,6 +50,7 @@ _ALWAYS = """
 SELECT CAST(sum(said) AS VARCHAR) AS said FROM (
   SELECT hash(r) AS said FROM policy_known r
   UNION ALL SELECT DISTINCT hash('known', cluster) FROM party WHERE kind <> 'range'
+  UNION ALL SELECT DISTINCT hash('services', cluster) FROM endpoint WHERE basis = 'service'
 )
 """
 # As `queries/classify/address_class.sql` tells them apart: a new node's range of pods says nothing about old flows.

@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from functools import cached_property
+from functools import cache, cached_property
+from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from vzflow.identity.snapshot import OBJECT_SCHEMA
 from vzflow.model import catalogue, classify
 from vzflow.model.document import Model, load, load_texts
 from vzflow.pipeline.freshness import Freshness, end_in
+from vzflow.store import memo
 from vzflow.store.duck import Duck, connect
 from vzflow.store.lake import Lake, Superseded
 from vzflow.store.tables import PARTITION_FIELDS, RECORDED_SCHEMA, REJECT_SCHEMA, Partition
@@ -49,6 +51,8 @@ FROM recorded GROUP BY dt, hour
 _DECIDED = f"SELECT {', '.join(CLASSIFIED_SCHEMA.names)} FROM decided"  # noqa: S608
 #: So many flows are classified together, at most, if more than one partition has them: about 400 MB.
 _PASS = 1_000_000
+#: Fewer cluster objects are made into lookups sooner than those are looked for.
+_FEW = 1_000
 
 #: Called as partitions are classified: how many are done, of how many.
 Progress = Callable[[int, int], None]
@@ -88,8 +92,21 @@ def model_of(lake: Lake, named: Sequence[str | Path] = ()) -> Model:
 
 def lookups_of(model: Model, objects: pa.Table, clusters: Sequence[str]) -> dict[str, pa.Table]:
     """Return the tables of `flow.lookups` that cluster *objects* (`OBJECT_SCHEMA`) and a model come to."""
-    ranges = [identity_tables.Range(name, block) for name, block in model.ranges]
-    return identity_tables.tables(objects, clusters, ranges) | model.tables()
+    return identity_tables.tables(objects, clusters, _ranges(model)) | model.tables()
+
+
+def _ranges(model: Model) -> list[identity_tables.Range]:
+    return [identity_tables.Range(name, block) for name, block in model.ranges]
+
+
+@cache
+def _identity_code() -> str:
+    """Return 32 hex digits that change whenever what makes the lookups does, also between two versions."""
+    state = blake2b(digest_size=16)
+    for package in (identity_tables, lookups):
+        for path in sorted(Path(str(package.__file__)).parent.glob("*.py")):
+            state.update(path.read_bytes() + b"\0")
+    return state.hexdigest()
 
 
 class Judge:
@@ -105,7 +122,17 @@ class Judge:
     def lookups(self) -> dict[str, pa.Table]:
         """Return the tables that classification joins flows against."""
         clusters = sorted({row["cluster"] for row in self.lake.receipts().to_pylist()})
-        return lookups_of(self.model, self.objects, clusters)
+        if len(self.objects) < _FEW:
+            return lookups_of(self.model, self.objects, clusters)
+        snapshots = self.objects.column("snapshot").unique().to_pylist()
+        state = blake2b(_identity_code().encode(), digest_size=16)
+        for part in (len(self.objects), clusters, _ranges(self.model), sorted(snapshots)):
+            state.update(repr(part).encode() + b"\0")
+        held = memo.recall(self.lake.root, state.hexdigest())
+        if held is None:
+            held = identity_tables.tables(self.objects, clusters, _ranges(self.model))
+            memo.keep(self.lake.root, state.hexdigest(), held)
+        return held | self.model.tables()
 
     def refresh(self, progress: Progress | None = None) -> int:
         """Classify every partition whose classification is missing or stale; return how many there were."""

@@ -54,8 +54,12 @@ def render(facts: Mapping[str, Any], *, colour: bool = False) -> str:
 
 def _head(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
     window = facts["window"]
-    times = f"{to_the_second(window['first_seen'])} to {to_the_second(window['last_seen'])}"
-    first, *more = _wrapped(f"vzflow report  model {', '.join(facts['model']['names'])}  {times}")
+    times = "no flow with a time"
+    if window["first_seen"] is not None:
+        times = f"{to_the_second(window['first_seen'])} to {to_the_second(window['last_seen'])}"
+    named = f"vzflow report  model {', '.join(facts['model']['names'])}"
+    together = f"{named}  {times}"
+    first, *more = [together] if len(together) <= WIDTH else [*_wrapped(named), times]
     yield first.replace("vzflow report", coloured("vzflow report", "bold", on=colour), 1)
     yield from more
 
@@ -194,9 +198,12 @@ def _by_edge(findings: Sequence[Mapping[str, Any]], compared: bool) -> list[Row]
 def _undecided(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
     if facts["undecided"]:
         yield coloured("UNKNOWN", "bold", on=colour) + "  not enough evidence to decide"
-        rows = [(edge(u["initiator"], u["responder"], u), (_counted(_plain(u["reason"]), u),))
-                for u in facts["undecided"]]  # fmt: skip
-        yield from _tables([rows])[0]
+        yield from _tables([[_open(one) for one in facts["undecided"]]])[0]
+
+
+def _open(one: Mapping[str, Any]) -> Row:
+    clear = f", {one['violating']} violated" if one["violating"] else ""
+    return edge(one["initiator"], one["responder"], one), (_counted(_plain(one["reason"]), one) + clear,)
 
 
 def _egress(facts: Mapping[str, Any], colour: bool) -> Iterator[str]:
