@@ -105,7 +105,7 @@ def test_a_principal_and_another_holder_are_a_finding_with_both_sides(stored):
 def test_text_and_explanation_say_both_sides_plainly(stored):
     """Of the finding's code alone, too: the flow that contradicts is the one explained."""
     store = stored(calico=calico(ROGUE, "web-0"), envoy=envoy(ROGUE, account("db"), "12:30"))
-    shown = text.render(report(store))
+    shown = " ".join(text.render(report(store)).split())
     assert f"initiator: the record names pod shop/web-0 (calico, told by initiator of n1, {at('12:00')[:-1]}" in shown
     assert f"{ROGUE} was held then by shop/rogue-0, from {at('03:00')[:-1]}" in shown
     assert f"the certificate is of {account('db')} (envoy, told by responder" in shown
