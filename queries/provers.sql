@@ -14,9 +14,10 @@ WITH grant_end AS (
          ELSE CAST(g.port_lo AS VARCHAR) || '-' || CAST(g.port_hi AS VARCHAR) END AS port,
     CASE WHEN g.protocol = 'tcp' AND r.mesh = 'yes'
            AND NOT coalesce(g.port_lo = g.port_hi AND g.port_lo IN (15020, 15021, 15090), false) THEN 1 ELSE 0 END AS taken_in,
-    CASE WHEN g.protocol = 'tcp' AND (g.from_term = 'mesh' OR i.mesh IN ('yes', 'gateway')) THEN 1 ELSE 0 END AS sent_out,
+    CASE WHEN g.protocol = 'tcp' AND (g.from_term IN ('mesh', 'sidecar') OR i.mesh IN ('yes', 'gateway')) THEN 1 ELSE 0 END AS sent_out,
     CASE WHEN g.from_term LIKE 'component:%' OR g.to_term LIKE 'component:%' OR g.from_term LIKE 'namespace:%'
-           OR g.to_term LIKE 'namespace:%' OR g.from_term IN ('pod', 'mesh') OR g.to_term IN ('pod', 'mesh')
+           OR g.to_term LIKE 'namespace:%' OR g.from_term IN ('pod', 'mesh', 'sidecar')
+           OR g.to_term IN ('pod', 'mesh', 'sidecar')
          THEN 1 ELSE 0 END AS of_pods
   FROM rule u
   JOIN rule_grant g ON g.rule_id = u.rule_id

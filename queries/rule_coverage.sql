@@ -1,5 +1,5 @@
 -- says: For each rule: seen, not seen though it could have been, or not observable from where was recorded, and why.
--- reads: rule, rule_grant, exchange, flow, vantage, asked, candidate_term, candidate, party, party_capture, set_member, set_life
+-- reads: rule, rule_grant, component, exchange, flow, vantage, asked, candidate_term, candidate, party, party_capture, set_member, set_life
 -- returns: rule_id, kind, coverage, why, exchanges, first_seen, last_seen, sources, vantages, transport_vantages
 -- one row per: rule_id
 -- cannot tell: ports that an initiator's own proxy leaves alone, capture filters, and pods of an end whose proxies were not given.
@@ -34,6 +34,9 @@ WITH heard AS (
   UNION SELECT name, 'own_node' FROM end_seen WHERE kind = 'node'
   UNION SELECT e.name, 'mesh' FROM end_seen e JOIN in_mesh m ON m.cluster = e.cluster AND m.namespace = e.namespace
     AND m.workload = e.workload
+  UNION SELECT e.name, 'sidecar' FROM end_seen e JOIN in_mesh m ON m.cluster = e.cluster AND m.namespace = e.namespace
+    AND m.workload = e.workload
+    ANTI JOIN component k ON k.component = e.component AND k.mesh = 'gateway'
 ), pair AS (
   -- What was said between ends that a rule speaks of, either way round, on its ports or on others.
   SELECT g.rule_id, h.rule_id AS counted_for, h.exchange_verdict, h.sources,
@@ -70,6 +73,8 @@ WITH heard AS (
     UNION SELECT cluster, namespace, workload, kind, component, 'namespace:' || namespace FROM vantage WHERE kind = 'pod'
     UNION SELECT cluster, namespace, workload, kind, component, kind FROM vantage
     UNION SELECT cluster, namespace, workload, kind, component, 'mesh' FROM vantage WHERE in_mesh
+    UNION SELECT s.cluster, s.namespace, s.workload, s.kind, s.component, 'sidecar'
+      FROM vantage s ANTI JOIN component k ON k.component = s.component AND k.mesh = 'gateway' WHERE s.in_mesh
     UNION SELECT cluster, namespace, workload, kind, component, 'any' FROM vantage
     UNION SELECT cluster, namespace, workload, kind, component, 'own_node' FROM vantage WHERE kind = 'node'
   ) t ON t.cluster = v.cluster AND t.kind = v.kind AND coalesce(t.namespace, '-') = coalesce(v.namespace, '-')

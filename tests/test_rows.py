@@ -249,6 +249,13 @@ def test_in_clear_is_a_violation_where_the_row_asks_for_protection(row):
     assert answer(row, "plaintext") == wanted[row.transport]
 
 
+def test_a_gateway_is_no_mesh_service():
+    """R19 lets pods with a sidecar in: what another gateway sends to the egress gateway nobody documented."""
+    row = Row("R19", "ingress-gateway", "egress-gateway", 8443, "mtls")
+    (found,) = judged_in(objects(("13:00", cluster())), DEFAULTS | told(row, seen="mtls"))
+    assert (found["verdict"], found["rule_id"]) == ("unexpected", None)
+
+
 @pytest.mark.parametrize("row", IN_ERROR, ids=named)
 @pytest.mark.parametrize("how", ["allowed", *(f"source {name}" for name in STRANGERS), "port", "protocol", "plaintext"])
 def test_a_row_that_is_in_error_allows_nothing(row, how):

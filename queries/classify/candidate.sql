@@ -22,7 +22,7 @@ LEFT JOIN claimed c ON c.party_id = p.party_id
 LEFT JOIN (SELECT DISTINCT namespace FROM protected_namespace) n ON n.namespace = p.namespace
 UNION ALL
 SELECT 'unknown:' || t.term, NULL, 'unknown', NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-  CASE WHEN t.term = 'mesh' OR c.mesh IN ('yes', 'gateway') THEN true END,
+  CASE WHEN t.term IN ('mesh', 'sidecar') OR c.mesh IN ('yes', 'gateway') THEN true END,
   CASE WHEN t.term LIKE 'component:%' THEN substr(t.term, 11) END,
   coalesce(c.in_scope, false), c.egress
 FROM term t LEFT JOIN component c ON 'component:' || c.component = t.term

@@ -1,5 +1,5 @@
 -- says: The words by which rules may speak of each candidate.
--- reads: candidate, party_component, party_address_term
+-- reads: candidate, party_component, component, party_address_term
 -- returns: party_id, term
 -- one row per: party_id, term
 -- A rule about a node or the API server speaks of the address, so every holder of that address carries the term.
@@ -12,6 +12,14 @@ UNION
 SELECT party_id, 'pod' FROM candidate WHERE kind = 'pod'
 UNION
 SELECT party_id, 'mesh' FROM candidate WHERE in_mesh
+UNION
+SELECT c.party_id, 'sidecar'
+FROM candidate c
+LEFT JOIN (
+  SELECT p.party_id FROM party_component p JOIN component k ON k.component = p.component WHERE k.mesh = 'gateway'
+) g ON g.party_id = c.party_id
+LEFT JOIN component k ON k.component = c.component AND k.mesh = 'gateway'
+WHERE c.in_mesh AND g.party_id IS NULL AND k.component IS NULL
 UNION
 SELECT party_id, term FROM party_address_term
 UNION
@@ -26,6 +34,6 @@ UNION
 SELECT party_id, substr(party_id, 9) FROM candidate WHERE party_id LIKE 'unknown:%' AND party_id <> 'unknown:other'
 UNION
 SELECT party_id, 'pod' FROM candidate
-WHERE party_id LIKE 'unknown:component:%' OR party_id LIKE 'unknown:namespace:%' OR party_id = 'unknown:mesh'
+WHERE party_id LIKE 'unknown:component:%' OR party_id LIKE 'unknown:namespace:%' OR party_id IN ('unknown:mesh', 'unknown:sidecar')
 UNION
 SELECT 'unknown:own_node', 'node' FROM candidate WHERE party_id = 'unknown:own_node'

@@ -76,7 +76,7 @@ def grants(model: Model, rule_id: str) -> set[tuple[str, str, str, int | None, i
 def tcp(port: int, *pairs: tuple[str, str]) -> set[tuple[str, str, str, int, int, None]]:
     """Spell (initiator, responder) pairs out; a bare name is a component."""
     full = {
-        n: n if n in ("mesh", "node", "external", "api_server") or ":" in n else f"component:{n}"
+        n: n if n in ("mesh", "sidecar", "node", "external", "api_server") or ":" in n else f"component:{n}"
         for pair in pairs
         for n in pair
     }
@@ -134,7 +134,7 @@ def test_every_row_is_resolved_to_the_port_it_prints(shipped: Model):
             8443, ("external", "istio-ingressgateway"), ("node", "istio-ingressgateway"),
             ("range:lb-subnet", "istio-ingressgateway"),
         )),
-        ("R19", tcp(8443, ("mesh", "istio-egressgateway"))),
+        ("R19", tcp(8443, ("sidecar", "istio-egressgateway"))),
         ("R25", tcp(9100, ("prometheus", "node-exporter"))),
         ("R27", tcp(9443, ("api_server", "rancher"))),
         ("A02", tcp(9443, ("api_server", "rancher-webhook"))),
@@ -406,7 +406,19 @@ def test_port_ranges_any_port_and_protocol_numbers_are_spelled_out():
 
 def test_every_word_class_becomes_its_term():
     """These are the terms that the lookup tables declare."""
-    words = ["node", "own_node", "api_server", "external", "pod", "mesh", "any", "namespace:shop", "range:lb", "dns"]
+    words = [
+        "node",
+        "own_node",
+        "api_server",
+        "external",
+        "pod",
+        "mesh",
+        "sidecar",
+        "any",
+        "namespace:shop",
+        "range:lb",
+        "dns",
+    ]
     model = small(SITE + f"rules:\n  - {{id: R2, says: x, to: db, port: 1, from: [{', '.join(words)}]}}\n")
     assert {g[0] for g in grants(model, "R2")} == {*words[:-1], "component:dns"}
 

@@ -112,7 +112,7 @@ MODEL: dict[str, pa.Schema] = {
         expires=TIME,
     ),
     # A rule spelled out: one row per initiator term, responder term and port range.
-    # Terms: component:NAME namespace:NAME node own_node api_server external range:NAME pod mesh any.
+    # Terms: component:NAME namespace:NAME node own_node api_server external range:NAME pod mesh sidecar any.
     # Both ports null: any port, also none. port_class probe: only ports that the responder declares for probes.
     "rule_grant": _table(
         rule_id=TEXT,

@@ -120,6 +120,11 @@ def lints() -> dict[str, Query]:
     return _folder("lint")
 
 
+def asking() -> tuple[Query, ...]:
+    """Return every query that reads what classification made, and makes nothing for it."""
+    return tuple(q for folder in (questions(), views(), explanations(), lints()) for q in folder.values())
+
+
 def findings() -> tuple[Query, ...]:
     """Return the questions whose rows are findings, by their code."""
     return tuple(sorted((q for q in questions().values() if q.code), key=lambda q: q.code or ""))

@@ -40,7 +40,7 @@ class Engine(Protocol):
 
 def prepare(engine: Engine, lookups: Mapping[str, pa.Table]) -> None:
     """
-    Register *lookups*, once for any number of `classify` calls, and as views what depends on them alone.
+    Register *lookups*, once for any number of `classify` calls.
 
     A lookup that `classify` cuts goes by the name `every_NAME` too, where the whole of it stays.
     """
@@ -48,9 +48,15 @@ def prepare(engine: Engine, lookups: Mapping[str, pa.Table]) -> None:
         engine.register(name, table)
         if name in catalogue.lived():
             engine.register(f"every_{name}", table)
-    for name, query in catalogue.stages().items():
-        if not _per_flow(name):
-            engine.create_view(name, query.sql)
+
+
+def describe(engine: Engine) -> None:
+    """Make the tables of what *lookups* alone come to, as far as anybody asks for them: components, words of rules."""
+    stages = catalogue.stages()
+    asked = {name for query in catalogue.asking() for name in query.reads if not _per_flow(name)}
+    for name, query in stages.items():
+        if not _per_flow(name) and any(catalogue.depends_on(one, stages, name) for one in asked):
+            engine.create_table(name, query.sql)
 
 
 def classify(engine: Engine) -> None:

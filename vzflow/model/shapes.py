@@ -19,7 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from pydantic_core import PydanticCustomError
 
 #: Words of `from` and `to` that are no component: they speak of addresses or of every pod.
-CLASSES = ("node", "own_node", "api_server", "external", "pod", "mesh", "any")
+CLASSES = ("node", "own_node", "api_server", "external", "pod", "mesh", "sidecar", "any")
 
 #: Prefixes of words that name something outside the model: any namespace, any configured address range.
 PREFIXES = ("namespace", "range")

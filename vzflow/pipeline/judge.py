@@ -240,6 +240,7 @@ def session(judge: Judge, asked: Asked | None = None) -> Duck:
     judge.refresh()
     duck = connect()
     classify.prepare(duck, judge.lookups)
+    classify.describe(duck)
     duck.register("receipts", judge.lake.receipts())
     duck.register("rejects", judge.lake.read("rejects", REJECT_SCHEMA))
     duck.register("asked", pa.Table.from_pylist([vars(asked or Asked())], schema=lookups.ASKED["asked"]))

@@ -133,6 +133,7 @@ def _model_against_pods(model: Model, objects: pa.Table) -> list[LintFinding]:
 def _missing(model: Model, objects: pa.Table) -> Iterator[_Missing]:
     with connect() as duck:
         classify.prepare(duck, lookups_of(model, objects, [_CLUSTER]))
+        classify.describe(duck)
         asked = {name: duck.run(query.sql).to_pylist() for name, query in catalogue.lints().items()}
     others = [rule for rule in model.rules if rule.kind is not RuleStatus.INFRASTRUCTURE]
     named = {t for rule in others for grant in rule.grants for t in (*grant.from_terms, *grant.to_terms)}

@@ -82,6 +82,7 @@ def check(
     """
     with connect(threads=1) as duck:
         classify.prepare(duck, lookups)
+        classify.describe(duck)
         cluster, moment = _where_and_when(lookups)
         on_one_node = flow.initiator == "own_node"
         responder = _end(duck, lookups, flow.responder, "responder", cluster, moment, on_one_node=on_one_node)

@@ -25,8 +25,10 @@ _CLASS_WORDS = {
     "node": ("node", "nodes", "any node", "all nodes", "cluster nodes", "host", "hosts", "kubelet", "kubelets"),
     "pod": ("pod", "pods", "any pod", "all pods", "every pod"),
     "mesh": (
-        "mesh", "mesh services", "mesh service", "mesh pods", "service mesh", "envoy", "envoys", "envoy proxy",
-        "envoy proxies", "envoy sidecar", "sidecar", "sidecars", "all sidecars", "istio proxy", "istio sidecar",
+        "mesh", "mesh pods", "service mesh", "envoy", "envoys", "envoy proxy", "envoy proxies", "istio proxy",
+    ),
+    "sidecar": (
+        "sidecar", "sidecars", "all sidecars", "envoy sidecar", "istio sidecar", "mesh services", "mesh service",
     ),
     "any": ("any", "anyone", "anywhere", "any source", "all", "all sources", "everyone", "everything", "*"),
 }  # fmt: skip
