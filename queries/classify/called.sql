@@ -10,6 +10,9 @@ WITH used AS (
   SELECT DISTINCT cluster, responder_named_kind, responder_named_namespace, responder_named_name,
     responder_named_name_prefix
   FROM recorded WHERE responder_named_kind IS NOT NULL
+  UNION
+  SELECT cluster, 'pod', split_part(reporter_name, '/', 1), split_part(reporter_name, '/', 2), NULL
+  FROM recorded WHERE source = 'envoy' AND reporter IN ('initiator', 'responder') AND reporter_name LIKE '%/%'
 ), key AS (
   SELECT cluster, 'pod:' || namespace || '/' || name AS key FROM used WHERE kind = 'pod' AND name IS NOT NULL
   UNION

@@ -3,7 +3,7 @@
 -- returns: segment, record, cluster, first_seen, last_seen, initiator_ip, responder_ip, protocol, source, reporter, action, connection_state, response_code, app_protocol, hop, transport_seen, transport_seen_basis, initiator_principal, mesh_mtls, packets_sent, packets_received, payload_sent, payload_received, turned, firm, initiator_address_set, initiator_address_basis, initiator_known_until, initiator_name_set, responder_address_set, responder_address_basis, responder_known_until, responder_dialled_set, responder_name_set, target_port, responder_service
 -- one row per: segment, record
 -- Each lookup finds at most one row: intervals are disjoint per key.
--- The name set is `unknown` where the record names a pod (`pod:`, `prefix:`) that no snapshot knew then.
+-- The name set is `unknown` where the record names a pod that no snapshot knew then; a proxy that none knew says nothing.
 -- What is asked of few flows (names, what an address is that nobody held, ports where the direction is a guess) is joined
 -- by a key that is null for all others: that costs nothing.
 -- A view: its rows are many, and read once, by `identified`.
@@ -14,13 +14,18 @@ WITH ends AS (
          WHEN f.initiator_named_kind = 'pod' AND f.initiator_named_name_prefix IS NOT NULL
            THEN 'prefix:' || f.initiator_named_namespace || '/' || f.initiator_named_name_prefix
          WHEN f.initiator_named_kind = 'host' THEN 'host:' || f.initiator_named_name
-         WHEN f.initiator_named_kind = 'public_network' AND f.initiator_ip IS NULL THEN 'from:public' END AS initiator_name,
+         WHEN f.initiator_named_kind = 'public_network' AND f.initiator_ip IS NULL THEN 'from:public'
+         -- The path of a log, or the node of a stream, says whose proxy tells of its own side.
+         WHEN f.initiator_named_kind IS NULL AND f.source = 'envoy' AND f.reporter = 'initiator'
+           AND f.reporter_name LIKE '%/%' THEN 'pod:' || f.reporter_name END AS initiator_name,
     CASE WHEN f.responder_named_kind = 'pod' AND f.responder_named_name IS NOT NULL
            THEN 'pod:' || f.responder_named_namespace || '/' || f.responder_named_name
          WHEN f.responder_named_kind = 'pod' AND f.responder_named_name_prefix IS NOT NULL
            THEN 'prefix:' || f.responder_named_namespace || '/' || f.responder_named_name_prefix
          WHEN f.responder_named_kind = 'host' THEN 'host:' || f.responder_named_name
-         WHEN f.responder_named_kind = 'public_network' AND f.responder_ip IS NULL THEN 'to:public' END AS responder_name
+         WHEN f.responder_named_kind = 'public_network' AND f.responder_ip IS NULL THEN 'to:public'
+         WHEN f.responder_named_kind IS NULL AND f.source = 'envoy' AND f.reporter = 'responder'
+           AND f.reporter_name LIKE '%/%' THEN 'pod:' || f.reporter_name END AS responder_name
   FROM recorded f
 ), looked_up AS (
   SELECT e.*,
@@ -30,7 +35,8 @@ WITH ends AS (
     CASE WHEN e.first_seen IS NULL THEN 'unknown' ELSE coalesce(ci.set_id, 'unknown') END AS i_class,
     CASE WHEN e.first_seen IS NULL THEN 'no_time' WHEN e.initiator_ip IS NULL THEN 'not_recorded'
          ELSE coalesce(ci.basis, 'not_found') END AS i_class_basis,
-    coalesce(ni.set_id, CASE WHEN e.first_seen IS NOT NULL AND substr(e.initiator_name, 1, 1) = 'p' THEN 'unknown' END)
+    coalesce(ni.set_id, CASE WHEN e.first_seen IS NOT NULL AND e.initiator_named_kind = 'pod'
+                                AND e.initiator_name IS NOT NULL THEN 'unknown' END)
       AS i_named,
     hr.set_id AS r_held, hr.known_until AS r_held_until,
     er.set_id AS r_served, er.known_until AS r_served_until, er.target_port AS r_target, er.service AS r_service,
@@ -38,7 +44,8 @@ WITH ends AS (
     CASE WHEN e.first_seen IS NULL THEN 'unknown' ELSE coalesce(cr.set_id, 'unknown') END AS r_class,
     CASE WHEN e.first_seen IS NULL THEN 'no_time' WHEN e.responder_ip IS NULL THEN 'not_recorded'
          ELSE coalesce(cr.basis, 'not_found') END AS r_class_basis,
-    coalesce(nr.set_id, CASE WHEN e.first_seen IS NOT NULL AND substr(e.responder_name, 1, 1) = 'p' THEN 'unknown' END)
+    coalesce(nr.set_id, CASE WHEN e.first_seen IS NOT NULL AND e.responder_named_kind = 'pod'
+                                AND e.responder_name IS NOT NULL THEN 'unknown' END)
       AS r_named,
     ei.set_id IS NOT NULL OR pi.port_lo IS NOT NULL AS i_declared,
     er.set_id IS NOT NULL OR pr.port_lo IS NOT NULL AS r_declared
