@@ -2,8 +2,8 @@
 Measures identity and classification: `make bench` and `make bench-short` run it after the captures.
 
 Flows of a simulated cluster lie in stores of growing size (make_identity.py); what is done with them is
-run_identity.py, each time a process of its own. Reading and compiling the lookups is measured once and stands in a line
-of its own; the other lines' BEYOND is their CPU without it, which is what the goals are about.
+run_identity.py, each time a process of its own. Beginning is measured once and stands in a line of its own; the other
+lines' BEYOND is their CPU without it, which is what the goals are about.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vzflow
 GOALS = {"edges": 3.0, "verdicts": 12.0}
 MIDDLE, GROWTH, MEMORY, MOST = 10_000_000, 1.1, 1000.0, 50_000_000
 DOES = {
-    "lookups": "reads and compiles who held what and the rules",
+    "lookups": "begins: finds who held what, and the rules",
     "edges": "counts flows between workloads by verdict",
     "verdicts": "every flow's row, resolved and judged, stored",
     "naive": "two range joins a flow in plain DuckDB, counted; no ranges, candidates or transport",
@@ -124,7 +124,7 @@ def _cells(line: Line, lines: Sequence[Line]) -> tuple[str, ...]:
 
 
 def _beyond(line: Line, lines: Sequence[Line]) -> float | None:
-    """CPU without that of the lookups, which the naive way does not compile."""
+    """CPU without that of beginning."""
     if line.what not in GOALS or lines[0].fault is not None:
         return None
     return measure.middle(line.runs, "cpu") - measure.middle(lines[0].runs, "cpu")

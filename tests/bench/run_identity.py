@@ -1,8 +1,8 @@
 """
 What is measured of identity and classification, in a process of its own: WHAT LOOKUPS STORE.
 
-The folders LOOKUPS and STORE are those that `bench.make_identity` made. `lookups` reads the lookups and compiles them:
-what `edges` and `verdicts` do first. `edges` counts the flows between workloads by verdict, and stores nothing.
+The folders LOOKUPS and STORE are those that `bench.make_identity` made. `lookups` only begins: what `edges` and
+`verdicts` do first. `edges` counts the flows between workloads by verdict, and stores nothing.
 `verdicts` classifies the store as `vzflow report` would, and takes what it wrote away again. `naive` is what one would
 write without vzflow: two range joins for each flow, and counts.
 """
