@@ -97,7 +97,7 @@ def test_probes_and_scrapes_ask_for_pages_that_are_served():
     (port,) = container["ports"]
     asked = {container[probe]["httpGet"]["path"] for probe in ("livenessProbe", "readinessProbe")}
     scraped = template["metadata"]["annotations"]
-    assert asked | {scraped["prometheus.io/path"]} == set(pages({}, None))
+    assert asked | {scraped["prometheus.io/path"]} == set(pages([]))
     assert {container[probe]["httpGet"]["port"] for probe in ("livenessProbe", "readinessProbe")} == {port["name"]}
     assert f"0.0.0.0:{port['containerPort']}" in container["args"]
     assert scraped["prometheus.io/port"] == str(port["containerPort"])
