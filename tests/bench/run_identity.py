@@ -16,7 +16,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from vzflow.model import classify
-from vzflow.pipeline.judge import Judge, model_of, passes
+from vzflow.pipeline.freshness import Freshness
+from vzflow.pipeline.judge import Judge, model_of, passes, weights
 from vzflow.store.duck import Duck, connect
 from vzflow.store.lake import Lake
 from vzflow.store.tables import RECORDED_SCHEMA
@@ -60,7 +61,7 @@ def edges(duck: Duck, lake: Lake) -> pa.Table:
     """Return how many flows went from which workload to which, on which port, with which verdict."""
     found = []
     recorded = lake.partitions("recorded")
-    for partitions in passes(list(recorded), lake.sizes("recorded")):
+    for partitions in passes(list(recorded), weights(lake, Freshness(duck, ()), list(recorded))):
         duck.parquet_view(classify.RECORDED, [f for p in partitions for f in recorded[p]], RECORDED_SCHEMA)
         classify.classify(duck)
         found.append(duck.run(_EDGES))

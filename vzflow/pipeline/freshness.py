@@ -8,10 +8,11 @@ the time in which its flows lasted. A snapshot that says nothing new about that 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -66,6 +67,11 @@ SELECT p.dt, p.hour, CAST(sum(hash(i.said, greatest(i.valid_from, p.since), leas
 FROM lasted p JOIN interval_said i ON i.valid_from <= p.until AND i.valid_to > p.since
 GROUP BY p.dt, p.hour
 """
+_LIVED = """
+SELECT p.dt, p.hour, count(*) AS intervals
+FROM lasted p JOIN interval_said i ON i.valid_from <= p.until AND i.valid_to > p.since
+GROUP BY p.dt, p.hour
+"""
 _LASTED = pa.schema([("dt", TEXT), ("hour", TEXT), ("since", TIME), ("until", TIME)])
 _HOUR = timedelta(hours=1)
 
@@ -90,12 +96,18 @@ class Freshness:
             ends: When the last of its flows ended, or a little later; those without a time need none.
         """
         lasted = {p: _lasted(p, ends[p]) for p in files if NO_TIME not in p}
-        rows = [
-            {"dt": dt, "hour": hour, "since": since, "until": until} for (dt, hour), (since, until) in lasted.items()
-        ]
-        self._duck.register("lasted", pa.Table.from_pylist(rows, schema=_LASTED))
-        said = {(row["dt"], row["hour"]): row["said"] for row in self._duck.run(_WITHIN).to_pylist()}
+        said = {(row["dt"], row["hour"]): row["said"] for row in self._within(_WITHIN, lasted)}
         return {p: self._one(p, names, lasted.get(p), said.get(p, "")) for p, names in files.items()}
+
+    def lived(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        """Return how many intervals of addresses, ports and names there were in the hour of each partition."""
+        hours = {p: (_begin(p), _later(_begin(p), 3600)) for p in partitions if NO_TIME not in p}
+        return {(row["dt"], row["hour"]): row["intervals"] for row in self._within(_LIVED, hours)}
+
+    def _within(self, sql: str, spans: Mapping[Partition, tuple[datetime, datetime]]) -> list[dict[str, Any]]:
+        rows = [{"dt": p[0], "hour": p[1], "since": since, "until": until} for p, (since, until) in spans.items()]
+        self._duck.register("lasted", pa.Table.from_pylist(rows, schema=_LASTED))
+        return list(self._duck.run(sql).to_pylist())
 
     def _one(
         self, partition: Partition, files: Sequence[str], lasted: tuple[datetime, datetime] | None, said: str

@@ -49,8 +49,9 @@ FROM recorded GROUP BY dt, hour
 """
 #: What is written of a partition.
 _DECIDED = f"SELECT {', '.join(CLASSIFIED_SCHEMA.names)} FROM decided"  # noqa: S608
-#: So many flows are classified together, at most, if more than one partition has them: about 400 MB.
-_PASS = 1_000_000
+#: So many flows, and intervals of those who lived meanwhile, are held together, at most, if they are of more than one
+#: partition.
+_PASS = 1_500_000
 #: Fewer cluster objects are made into lookups sooner than those are looked for.
 _FEW = 1_000
 
@@ -142,7 +143,7 @@ class Judge:
             fresh = Freshness(duck, (version("vzflow"), classify.digest(), self.model.digest))
             stale = self._stale(fresh)
             done = 0
-            for partitions in passes(stale, self.lake.sizes("recorded")):
+            for partitions in passes(stale, weights(self.lake, fresh, stale)):
                 if progress is not None:
                     progress(done, len(stale))
                 self._classify(duck, fresh, partitions)
@@ -202,23 +203,29 @@ class Judge:
         return int(one_row(duck.run(_MOVED))["flows"])
 
 
+def weights(lake: Lake, fresh: Freshness, partitions: Sequence[Partition]) -> dict[Partition, int]:
+    """Return what classifying each partition holds in memory: its flows, and who lived in its hour."""
+    flows, lived = lake.sizes("recorded"), fresh.lived(partitions)
+    return {p: flows.get(p, 0) + lived.get(p, 0) for p in partitions}
+
+
 def passes(partitions: Sequence[Partition], sizes: Mapping[Partition, int]) -> Iterator[list[Partition]]:
     """
     Put neighbours together as far as memory allows: looking through the lookups takes as long for a few flows.
 
     Args:
         partitions: In order.
-        sizes: How many flows each has.
+        sizes: How much each has, as `weights` counts.
     """
     together: list[Partition] = []
-    flows = 0
+    weight = 0
     for partition in partitions:
         size = sizes.get(partition, 0)
-        if together and (flows + size > _PASS or NO_TIME in partition):
+        if together and (weight + size > _PASS or NO_TIME in partition):
             yield together
-            together, flows = [], 0
+            together, weight = [], 0
         together.append(partition)
-        flows += size
+        weight += size
     if together:
         yield together
 
