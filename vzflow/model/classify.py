@@ -51,7 +51,11 @@ def prepare(engine: Engine, lookups: Mapping[str, pa.Table]) -> None:
 
 
 def describe(engine: Engine) -> None:
-    """Make the tables of what *lookups* alone come to, as far as anybody asks for them: components, words of rules."""
+    """
+    Make the tables that depend on lookups alone and that questions ask for: components and the words of rules.
+
+    Needs `prepare` before.
+    """
     stages = catalogue.stages()
     asked = {name for query in catalogue.asking() for name in query.reads if not _per_flow(name)}
     for name, query in stages.items():

@@ -62,18 +62,16 @@ SELECT cluster, lo, hi,
 FROM address_range ORDER BY cluster, lo
 """
 _WITHIN = """
-SELECT p.dt, p.hour, CAST(sum(hash(i.said, greatest(i.valid_from, p.since), least(i.valid_to, p.until),
-  least(coalesce(i.known_until, p.until), p.until))) AS VARCHAR) AS said
-FROM lasted p JOIN interval_said i ON i.valid_from <= p.until AND i.valid_to > p.since
-GROUP BY p.dt, p.hour
-"""
-_LIVED = """
-SELECT p.dt, p.hour, count(*) AS intervals
+SELECT p.dt, p.hour, count(*) AS intervals,
+  CAST(sum(hash(i.said, greatest(i.valid_from, p.since), least(i.valid_to, p.until),
+    least(coalesce(i.known_until, p.until), p.until))) AS VARCHAR) AS said
 FROM lasted p JOIN interval_said i ON i.valid_from <= p.until AND i.valid_to > p.since
 GROUP BY p.dt, p.hour
 """
 _LASTED = pa.schema([("dt", TEXT), ("hour", TEXT), ("since", TIME), ("until", TIME)])
 _HOUR = timedelta(hours=1)
+
+_Span = tuple[datetime, datetime]
 
 
 class Freshness:
@@ -96,22 +94,22 @@ class Freshness:
             ends: When the last of its flows ended, or a little later; those without a time need none.
         """
         lasted = {p: _lasted(p, ends[p]) for p in files if NO_TIME not in p}
-        said = {(row["dt"], row["hour"]): row["said"] for row in self._within(_WITHIN, lasted)}
-        return {p: self._one(p, names, lasted.get(p), said.get(p, "")) for p, names in files.items()}
+        within = self._within(lasted)
+        said = {p: within[p]["said"] if p in within else "" for p in files}
+        return {p: self._one(names, lasted.get(p), said[p]) for p, names in files.items()}
 
     def lived(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
         """Return how many intervals of addresses, ports and names there were in the hour of each partition."""
         hours = {p: (_begin(p), _later(_begin(p), 3600)) for p in partitions if NO_TIME not in p}
-        return {(row["dt"], row["hour"]): row["intervals"] for row in self._within(_LIVED, hours)}
+        return {p: row["intervals"] for p, row in self._within(hours).items()}
 
-    def _within(self, sql: str, spans: Mapping[Partition, tuple[datetime, datetime]]) -> list[dict[str, Any]]:
+    def _within(self, spans: Mapping[Partition, _Span]) -> dict[Partition, dict[str, Any]]:
+        """Return how many intervals reach into each span, and one text for all that is said of their part of it."""
         rows = [{"dt": p[0], "hour": p[1], "since": since, "until": until} for p, (since, until) in spans.items()]
         self._duck.register("lasted", pa.Table.from_pylist(rows, schema=_LASTED))
-        return list(self._duck.run(sql).to_pylist())
+        return {(row["dt"], row["hour"]): row for row in self._duck.run(_WITHIN).to_pylist()}
 
-    def _one(
-        self, partition: Partition, files: Sequence[str], lasted: tuple[datetime, datetime] | None, said: str
-    ) -> str:
+    def _one(self, files: Sequence[str], lasted: _Span | None, said: str) -> str:
         state = blake2b(digest_size=12)
         for part in (self._base, said, *sorted(Path(f).name for f in files)):
             state.update(part.encode() + b"\0")
@@ -137,7 +135,7 @@ def end_in(partition: Partition, made_from: str | None) -> datetime | None:
     return _later(_begin(partition), int(made_from[-8:], 16))
 
 
-def _lasted(partition: Partition, end: datetime) -> tuple[datetime, datetime]:
+def _lasted(partition: Partition, end: datetime) -> _Span:
     """The span of a partition in whole seconds: what `end_in` tells again."""
     begin = _begin(partition)
     seconds = -(-(end - begin) // timedelta(seconds=1))
