@@ -42,6 +42,12 @@ def test_a_cell_of_nothing_but_conjunctions_names_no_source(cell):
     assert told(f"{HEAD}| Web | 80 | {cell} | - |\n", "no_source") == [(3, 14)]
 
 
+@pytest.mark.parametrize("cell", [",", "; ,", "and", "&<br>or"])
+def test_a_cell_of_nothing_but_separators_names_no_port(cell):
+    """It is told with its row, and never breaks the import."""
+    assert told(f"{HEAD}| Web | {cell} | Gateway | - |\n", "no_port") == [(3, 9)]
+
+
 @pytest.mark.parametrize(
     "cell", ["Gateway, and Batch", "Gateway and", "or Gateway", "Gateway AND Batch", "Gateway,and"]
 )

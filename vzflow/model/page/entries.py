@@ -158,6 +158,8 @@ class _Reading:
         ports: list[str] = []
         said: list[str] = []
         items = _items(text)
+        if not items:
+            raise _Lost(LintCode.NO_PORT, f"row {self._id} has {_quoted(text)} as its port", cell)
         if len(items) > _MOST:
             raise _Lost(LintCode.NO_PORT, f"row {self._id} lists {len(items)} ports", cell)
         for item in items:
