@@ -8,7 +8,7 @@ WITH reasoned AS (
       WHEN i.off_wire IS NOT NULL THEN i.off_wire
       WHEN i.tunnel THEN 'tunnel_unreadable'
       WHEN i.initiator_identity_basis = 'no_time' OR i.responder_identity_basis = 'no_time' THEN 'no_time'
-      WHEN i.contradicted THEN 'principal_contradicts'
+      WHEN i.initiator_contradicted OR i.responder_contradicted THEN 'principal_contradicts'
       WHEN i.initiator_set = 'unknown' AND i.responder_set = 'unknown' THEN 'no_identity'
       WHEN i.responder_set = 'unknown' THEN 'responder_unknown'
       WHEN NOT i.firm THEN 'direction_unknown'
@@ -17,12 +17,14 @@ WITH reasoned AS (
   FROM identified i
 )
 SELECT r.segment, r.record, r.first_seen, r.turned,
-  CASE WHEN coalesce(r.undecidable, j.reason) IN ('initiator_ambiguous', 'principal_contradicts') THEN 'ambiguous' ELSE a.kind END AS initiator_kind,
+  CASE WHEN coalesce(r.undecidable, j.reason) = 'initiator_ambiguous'
+         OR (r.undecidable = 'principal_contradicts' AND r.initiator_contradicted) THEN 'ambiguous' ELSE a.kind END AS initiator_kind,
   a.namespace AS initiator_namespace, a.pod AS initiator_pod, a.workload AS initiator_workload,
   a.workload_kind AS initiator_workload_kind, a.service_account AS initiator_service_account,
   a.labels AS initiator_labels, a.node AS initiator_node, a.in_mesh AS initiator_in_mesh,
   a.component AS initiator_component, r.initiator_identity_basis, a.candidates AS initiator_candidates,
-  CASE WHEN j.reason = 'responder_ambiguous' THEN 'ambiguous' ELSE b.kind END AS responder_kind,
+  CASE WHEN j.reason = 'responder_ambiguous' OR (r.undecidable = 'principal_contradicts' AND r.responder_contradicted)
+         THEN 'ambiguous' ELSE b.kind END AS responder_kind,
   b.namespace AS responder_namespace, b.pod AS responder_pod, b.workload AS responder_workload,
   b.workload_kind AS responder_workload_kind, b.service_account AS responder_service_account,
   b.labels AS responder_labels, b.node AS responder_node, b.in_mesh AS responder_in_mesh,

@@ -1,6 +1,6 @@
 -- says: Both ends of each flow as one set of candidates each, and what the record alone proves.
--- reads: recorded, located, window_holder, population, set_overlap, set_account, set_fact, set_mate, trust_domain, era
--- returns: segment, record, first_seen, until, turned, firm, off_wire, tunnel, contradicted, initiator_set, initiator_name_set, initiator_address_set, initiator_identity_basis, responder_set, responder_name_set, responder_address_set, responder_identity_basis, protocol, target_port, responder_service, seen, seen_basis, trusted, has_payload, mesh_mtls, evidence_origin, outcome, era, may_be_itself, combination
+-- reads: recorded, located, window_holder, population, set_overlap, set_account, set_fact, set_mate, principal, era
+-- returns: segment, record, first_seen, until, turned, firm, off_wire, tunnel, initiator_contradicted, responder_contradicted, initiator_set, initiator_name_set, initiator_address_set, initiator_identity_basis, responder_set, responder_name_set, responder_address_set, responder_identity_basis, protocol, target_port, responder_service, seen, seen_basis, trusted, has_payload, mesh_mtls, evidence_origin, outcome, era, may_be_itself, combination
 -- one row per: segment, record
 -- A name wins over an address that nobody else held then; where the two name different holders both are candidates.
 -- Of a node's holders the one who declares the port wins over the node's name. Sets: `either:NAME+ADDRESS+LATER`, and
@@ -8,7 +8,7 @@
 -- `may_be_itself`: a candidate of both ends may be one pod that reached itself. Of pods judged as one it says which did.
 WITH account AS (
   SELECT a.set_id, a.namespace, a.service_account
-  FROM (SELECT max(1) AS certified FROM recorded WHERE initiator_principal LIKE 'spiffe://%/ns/%/sa/%') p
+  FROM (SELECT max(1) AS certified FROM principal WHERE namespace IS NOT NULL) p
   JOIN set_fact t ON t.has_account AND p.certified = 1
   JOIN set_account a ON a.set_id = t.set_id
 ), widened AS (
@@ -60,11 +60,11 @@ WITH account AS (
          ELSE l.transport_seen END AS seen,
     CASE WHEN l.source IN ('pcap', 'zeek') AND l.hop <> 'wire' AND l.transport_seen = 'plaintext' THEN 'not_on_wire'
          ELSE l.transport_seen_basis END AS seen_basis,
-    coalesce(d.trust_domain IS NOT NULL, false) AS trusted,
+    pi.principal IS NOT NULL AS trusted,
     -- A certificate of the mesh that names a service account none of the address's pods has: somebody is not who
     -- the other evidence says.
-    coalesce(d.trust_domain IS NOT NULL AND l.initiator_principal LIKE 'spiffe://%/ns/%/sa/%'
-             AND b.set_id IS NOT NULL AND a.set_id IS NULL, false) AS contradicted,
+    fi.set_id IS NOT NULL AND ai.set_id IS NULL AS initiator_contradicted,
+    fr.set_id IS NOT NULL AND ar.set_id IS NULL AS responder_contradicted,
     coalesce(l.mesh_mtls, 'unknown') AS mesh_mtls,
     CASE WHEN l.turned THEN l.packets_received ELSE l.packets_sent END AS packets_sent,
     CASE WHEN l.turned THEN l.packets_sent ELSE l.packets_received END AS packets_received,
@@ -75,12 +75,14 @@ WITH account AS (
   LEFT JOIN widened w ON w.segment = l.segment AND w.record = l.record
   LEFT JOIN set_overlap oi ON oi.name_set = l.initiator_name_set AND oi.address_set = l.initiator_address_set
   LEFT JOIN set_overlap orr ON orr.name_set = l.responder_name_set AND orr.address_set = l.responder_address_set
-  LEFT JOIN (SELECT DISTINCT trust_domain FROM trust_domain) d ON l.initiator_principal LIKE 'spiffe://%'
-    AND d.trust_domain = split_part(l.initiator_principal, '/', 3)
-  LEFT JOIN set_fact b ON b.set_id = CASE WHEN d.trust_domain IS NOT NULL THEN l.initiator_address_set END AND b.has_account
-  LEFT JOIN account a ON a.set_id = l.initiator_address_set
-    AND a.namespace = split_part(l.initiator_principal, '/', 5)
-    AND a.service_account = split_part(l.initiator_principal, '/', 7)
+  LEFT JOIN principal pi ON pi.cluster = l.cluster AND pi.principal = l.initiator_principal
+  LEFT JOIN principal pr ON pr.cluster = l.cluster AND pr.principal = l.responder_principal
+  LEFT JOIN set_fact fi ON fi.set_id = CASE WHEN pi.namespace IS NOT NULL THEN l.initiator_address_set END AND fi.has_account
+  LEFT JOIN set_fact fr ON fr.set_id = CASE WHEN pr.namespace IS NOT NULL THEN l.responder_address_set END AND fr.has_account
+  LEFT JOIN account ai ON ai.set_id = l.initiator_address_set
+    AND ai.namespace = pi.namespace AND ai.service_account = pi.service_account
+  LEFT JOIN account ar ON ar.set_id = l.responder_address_set
+    AND ar.namespace = pr.namespace AND ar.service_account = pr.service_account
 ), joined AS (
   SELECT c.*,
     CASE WHEN c.initiator_window IS NULL AND (c.initiator_name_set IS NULL OR c.initiator_address_set IS NULL)
@@ -162,7 +164,8 @@ WITH account AS (
     AND t.until >= ae.valid_from AND t.until < ae.valid_to
 ), classed AS (
   SELECT d.*,
-    CASE WHEN d.off_wire IS NOT NULL OR d.tunnel OR d.contradicted OR NOT d.firm OR d.responder_set = 'unknown'
+    CASE WHEN d.off_wire IS NOT NULL OR d.tunnel OR d.initiator_contradicted OR d.responder_contradicted
+           OR NOT d.firm OR d.responder_set = 'unknown'
            OR (d.target_port IS NULL AND d.protocol IN ('tcp', 'udp', 'sctp')) OR d.protocol IS NULL THEN NULL
          ELSE coalesce(d.initiator_class, d.initiator_set) END AS asks,
     CASE WHEN d.responder_class IS NULL THEN d.responder_set
@@ -181,7 +184,8 @@ WITH account AS (
                                         THEN d.responder_set END
     AND m.crowd = CASE WHEN d.responder_class IS NULL THEN d.responder_set ELSE d.initiator_set END
 )
-SELECT d.segment, d.record, d.first_seen, d.until, d.turned, d.firm, d.off_wire, d.tunnel, d.contradicted,
+SELECT d.segment, d.record, d.first_seen, d.until, d.turned, d.firm, d.off_wire, d.tunnel, d.initiator_contradicted,
+  d.responder_contradicted,
   d.initiator_set, d.initiator_name_set, d.initiator_address_set, d.initiator_identity_basis,
   d.responder_set, d.responder_name_set, d.responder_address_set, d.responder_identity_basis,
   d.protocol, d.target_port, d.responder_service, d.seen, d.seen_basis, d.trusted, d.has_payload, d.mesh_mtls,

@@ -1,6 +1,6 @@
 -- says: Who each recorded end was when the flow began, by address and by the record's own names, and which way round.
 -- reads: recorded, holding, endpoint, called, address_class, set_port
--- returns: segment, record, cluster, first_seen, last_seen, initiator_ip, responder_ip, protocol, source, reporter, action, connection_state, response_code, app_protocol, hop, transport_seen, transport_seen_basis, initiator_principal, mesh_mtls, packets_sent, packets_received, payload_sent, payload_received, turned, firm, initiator_address_set, initiator_address_basis, initiator_known_until, initiator_name_set, responder_address_set, responder_address_basis, responder_known_until, responder_dialled_set, responder_name_set, target_port, responder_service
+-- returns: segment, record, cluster, first_seen, last_seen, initiator_ip, responder_ip, protocol, source, reporter, action, connection_state, response_code, app_protocol, hop, transport_seen, transport_seen_basis, initiator_principal, responder_principal, mesh_mtls, packets_sent, packets_received, payload_sent, payload_received, turned, firm, initiator_address_set, initiator_address_basis, initiator_known_until, initiator_name_set, responder_address_set, responder_address_basis, responder_known_until, responder_dialled_set, responder_name_set, target_port, responder_service
 -- one row per: segment, record
 -- Each lookup finds at most one row: intervals are disjoint per key.
 -- The name set is `unknown` where the record names a pod that no snapshot knew then; a proxy that none knew says nothing.
@@ -82,7 +82,9 @@ WITH ends AS (
 )
 SELECT d.segment, d.record, d.cluster,
   d.first_seen, d.last_seen, d.initiator_ip, d.responder_ip, d.protocol, d.source, d.reporter, d.action, d.connection_state,
-  d.response_code, d.app_protocol, d.hop, d.transport_seen, d.transport_seen_basis, d.initiator_principal, d.mesh_mtls,
+  d.response_code, d.app_protocol, d.hop, d.transport_seen, d.transport_seen_basis,
+  CASE WHEN d.turned THEN d.responder_principal ELSE d.initiator_principal END AS initiator_principal,
+  CASE WHEN d.turned THEN d.initiator_principal ELSE d.responder_principal END AS responder_principal, d.mesh_mtls,
   d.packets_sent, d.packets_received, d.payload_sent, d.payload_received,
   d.turned, d.firm,
   CASE WHEN d.turned THEN coalesce(d.r_held, d.r_class) ELSE coalesce(d.i_held, d.i_class) END

@@ -2,8 +2,8 @@
 -- reads: flow, holding, set_member, party, party_capture, named, contested, trust_domain
 -- returns: flow_id, side, told_by, says, source, reporter, reporter_name, cluster, first_seen, address, holders, valid_from, valid_to, known_until
 -- one row per: flow_id, side, told_by
--- cannot tell: what holds within a minute of a change of holders, pods of one workload apart, and a proxy that passes a client's TLS on from a gateway of the mesh; the address of a node or Service contradicts nothing, nor does a holder that no snapshot vouches for then.
--- told_by: `name`, a pod's name in the record; `principal`, the service account of the initiator's certificate.
+-- cannot tell: what holds within a minute of a change of holders, pods of one workload apart, and a pod that passes TLS on from one that ends it, unless it is a gateway of the mesh; the address of a node or Service contradicts nothing, nor does a holder that no snapshot vouches for then.
+-- told_by: `name`, a pod's name in the record; `principal`, the service account of that end's certificate.
 -- `holders` is a JSON array. Clocks differ, and a log may tell of a pod that has just gone: hence the minute on each side.
 WITH doubted AS (
   SELECT f.*,
@@ -11,7 +11,7 @@ WITH doubted AS (
     CASE WHEN f.source = 'calico' AND f.last_seen > f.first_seen THEN f.last_seen ELSE f.first_seen END AS until
   FROM flow f
   WHERE f.initiator_identity_basis = 'name_and_address' OR f.responder_identity_basis = 'name_and_address'
-    OR f.initiator_kind = 'ambiguous'
+    OR f.initiator_kind = 'ambiguous' OR f.responder_kind = 'ambiguous'
 ), claim AS (
   SELECT d.flow_id, 'initiator' AS side, 'name' AS told_by, d.initiator_ip AS address,
     d.initiator_named_namespace AS namespace, d.initiator_named_name AS name, d.initiator_named_name_prefix AS prefix,
@@ -33,6 +33,13 @@ WITH doubted AS (
   FROM doubted d
   JOIN (SELECT DISTINCT trust_domain FROM trust_domain) t ON t.trust_domain = split_part(d.initiator_principal, '/', 3)
   WHERE d.initiator_kind = 'ambiguous' AND d.initiator_principal LIKE 'spiffe://%/ns/%/sa/%'
+  UNION ALL
+  SELECT d.flow_id, 'responder', 'principal', d.responder_ip, split_part(d.responder_principal, '/', 5), NULL, NULL,
+    split_part(d.responder_principal, '/', 7), d.source, d.reporter, d.reporter_name, d.cluster, d.first_seen, d.until,
+    d.responder_principal
+  FROM doubted d
+  JOIN (SELECT DISTINCT trust_domain FROM trust_domain) t ON t.trust_domain = split_part(d.responder_principal, '/', 3)
+  WHERE d.responder_kind = 'ambiguous' AND d.responder_principal LIKE 'spiffe://%/ns/%/sa/%'
 ), held AS (
   SELECT c.*, h.set_id, h.valid_from, h.valid_to, h.known_until
   FROM claim c

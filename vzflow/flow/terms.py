@@ -273,7 +273,7 @@ class Reason(Closed):
     NO_IDENTITY = "no_identity", "Neither end could be identified."
     INITIATOR_UNKNOWN = "initiator_unknown", "Who opened it is not known, and it matters."
     RESPONDER_UNKNOWN = "responder_unknown", "Who answered is not known."
-    PRINCIPAL_CONTRADICTS = "principal_contradicts", "The initiator's certificate is of an account that no holder has."
+    PRINCIPAL_CONTRADICTS = "principal_contradicts", "A certificate is of an account that no holder of the address has."
     INITIATOR_AMBIGUOUS = "initiator_ambiguous", "Several initiators are possible and would be judged differently."
     RESPONDER_AMBIGUOUS = "responder_ambiguous", "Several responders are possible and would be judged differently."
     DIRECTION_UNKNOWN = "direction_unknown", "Which side opened it is only a guess, and no declared port settles it."
