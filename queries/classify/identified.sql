@@ -1,10 +1,12 @@
 -- says: Both ends of each flow as one set of candidates each, and what the record alone proves.
--- reads: recorded, located, window_holder, population, set_overlap, set_account, set_fact, set_mate, principal, era
+-- reads: recorded, located, window_holder, population, set_overlap, set_account, set_fact, set_mate, principal, accounted, account_port, era
 -- returns: segment, record, first_seen, until, turned, firm, off_wire, tunnel, initiator_contradicted, responder_contradicted, initiator_set, initiator_name_set, initiator_address_set, initiator_identity_basis, responder_set, responder_name_set, responder_address_set, responder_identity_basis, protocol, target_port, responder_service, seen, seen_basis, trusted, has_payload, mesh_mtls, evidence_origin, outcome, era, may_be_itself, combination
 -- one row per: segment, record
 -- A name wins over an address that nobody else held then; where the two name different holders both are candidates.
 -- Of a node's holders the one who declares the port wins over the node's name. Sets: `either:NAME+ADDRESS+LATER`, and
 -- `behind:SET@CHANGED` where a node's address may also stand for the pods it masqueraded then.
+-- A service account that a proxy verified stands in for a holder that nobody knows. It is not told whether the port was its
+-- pod's own: a gateway passes TLS on from one port to another. Only one that such pods declare is taken for theirs.
 -- `may_be_itself`: a candidate of both ends may be one pod that reached itself. Of pods judged as one it says which did.
 WITH account AS (
   SELECT a.set_id, a.namespace, a.service_account
@@ -23,11 +25,12 @@ WITH account AS (
     CASE WHEN l.initiator_name_set = 'unknown' AND w.initiator_window IS NOT NULL THEN NULL
          ELSE l.initiator_name_set END AS initiator_name_set,
     CASE WHEN l.initiator_name_set IS NULL OR (oi.name_set IS NULL AND l.initiator_address_basis = 'address')
-           THEN l.initiator_address_set END AS initiator_address_set,
+           THEN coalesce(ki.set_id, l.initiator_address_set) END AS initiator_address_set,
     w.initiator_window,
     CASE WHEN l.initiator_name_set IS NULL
            OR (l.initiator_name_set = l.initiator_address_set AND l.initiator_address_basis = 'address')
-           THEN CASE WHEN l.initiator_known_until < l.first_seen THEN 'after_snapshot'
+           THEN CASE WHEN ki.set_id IS NOT NULL THEN 'principal'
+                     WHEN l.initiator_known_until < l.first_seen THEN 'after_snapshot'
                      ELSE l.initiator_address_basis END
          WHEN oi.name_set IS NULL AND l.initiator_address_basis = 'address' THEN 'name_and_address'
          WHEN l.initiator_name_set = 'unknown' AND w.initiator_window IS NULL THEN 'not_found'
@@ -38,13 +41,14 @@ WITH account AS (
          ELSE l.responder_name_set END AS responder_name_set,
     CASE WHEN l.responder_name_set IS NULL OR (orr.name_set IS NOT NULL AND l.responder_address_basis = 'host_port')
            OR (orr.name_set IS NULL AND l.responder_address_basis IN ('address', 'service', 'host_port'))
-           THEN l.responder_address_set END AS responder_address_set,
+           THEN coalesce(kr.set_id, l.responder_address_set) END AS responder_address_set,
     w.responder_window,
     CASE WHEN l.responder_name_set IS NULL
            OR (l.responder_name_set = l.responder_address_set
                AND l.responder_address_basis IN ('address', 'service', 'host_port'))
            OR (orr.name_set IS NOT NULL AND l.responder_address_basis = 'host_port')
-           THEN CASE WHEN l.responder_known_until < l.first_seen THEN 'after_snapshot'
+           THEN CASE WHEN kr.set_id IS NOT NULL THEN 'principal'
+                     WHEN l.responder_known_until < l.first_seen THEN 'after_snapshot'
                      ELSE l.responder_address_basis END
          WHEN orr.name_set IS NULL AND l.responder_address_basis IN ('address', 'service', 'host_port')
            THEN 'name_and_address'
@@ -65,13 +69,18 @@ WITH account AS (
     -- the other evidence says.
     fi.set_id IS NOT NULL AND ai.set_id IS NULL AS initiator_contradicted,
     fr.set_id IS NOT NULL AND ar.set_id IS NULL AS responder_contradicted,
+    -- A pod that nobody saw, at an address of its own: none of those that its account's pods are known to have.
+    (ki.set_id IS NOT NULL AND l.initiator_ip IS NOT NULL) OR (kr.set_id IS NOT NULL AND l.responder_ip IS NOT NULL)
+      AS apart,
     coalesce(l.mesh_mtls, 'unknown') AS mesh_mtls,
     CASE WHEN l.turned THEN l.packets_received ELSE l.packets_sent END AS packets_sent,
     CASE WHEN l.turned THEN l.packets_sent ELSE l.packets_received END AS packets_received,
     l.payload_sent, l.payload_received,
     l.source = 'pcap' AND coalesce(l.protocol IN ('tcp', 'udp'), false)
       AND l.payload_sent IS NULL AND l.payload_received IS NULL AS cut_headers
-  FROM located l
+  FROM (
+    SELECT s.*, s.transport_seen_basis IN ('peer_uri', 'both_uris', 'mesh_identity') AS verified FROM located s
+  ) l
   LEFT JOIN widened w ON w.segment = l.segment AND w.record = l.record
   LEFT JOIN set_overlap oi ON oi.name_set = l.initiator_name_set AND oi.address_set = l.initiator_address_set
   LEFT JOIN set_overlap orr ON orr.name_set = l.responder_name_set AND orr.address_set = l.responder_address_set
@@ -83,6 +92,17 @@ WITH account AS (
     AND ai.namespace = pi.namespace AND ai.service_account = pi.service_account
   LEFT JOIN account ar ON ar.set_id = l.responder_address_set
     AND ar.namespace = pr.namespace AND ar.service_account = pr.service_account
+  LEFT JOIN accounted ki ON ki.cluster = l.cluster
+    AND ki.principal = CASE WHEN l.initiator_name_set IS NULL AND l.initiator_address_set = 'unknown' AND l.verified
+                            THEN l.initiator_principal END
+    AND l.first_seen >= ki.valid_from AND l.first_seen < ki.valid_to AND (ki.may_be_unseen OR l.initiator_ip IS NULL)
+  LEFT JOIN account_port op ON op.cluster = l.cluster AND op.namespace = pr.namespace
+    AND op.service_account = pr.service_account AND op.protocol = l.protocol
+    AND op.port = CASE WHEN l.responder_address_set = 'unknown' AND l.verified THEN l.target_port END
+  LEFT JOIN accounted kr ON kr.cluster = l.cluster
+    AND kr.principal = CASE WHEN l.responder_name_set IS NULL AND l.responder_address_set = 'unknown' AND l.verified
+                              AND (op.port IS NOT NULL OR l.target_port IS NULL) THEN l.responder_principal END
+    AND l.first_seen >= kr.valid_from AND l.first_seen < kr.valid_to AND (kr.may_be_unseen OR l.responder_ip IS NULL)
 ), joined AS (
   SELECT c.*,
     CASE WHEN c.initiator_window IS NULL AND (c.initiator_name_set IS NULL OR c.initiator_address_set IS NULL)
@@ -136,7 +156,8 @@ WITH account AS (
     -- Tunnels run between nodes: bytes that look like one are no excuse for a pod that is dialled at its own address.
     -- A proxy that says so knows: its tunnels end at pods.
     j.outer_tunnel AND (j.source <> 'pcap' OR NOT (coalesce(nr.has_pod_address, false) OR coalesce(ar.has_pod_address, false))) AS tunnel
-  FROM (SELECT *, initiator_all LIKE 'either:%' OR responder_all LIKE 'either:%' AS made_here FROM joined) j
+  FROM (SELECT *, initiator_all LIKE 'either:%' OR responder_all LIKE 'either:%'
+          OR initiator_all LIKE 'account:%' OR responder_all LIKE 'account:%' AS made_here FROM joined) j
   LEFT JOIN set_fact ni ON ni.set_id = j.initiator_name_set
   LEFT JOIN set_fact ai ON ai.set_id = j.initiator_address_set
   LEFT JOIN set_fact nr ON nr.set_id = j.responder_name_set
@@ -172,7 +193,7 @@ WITH account AS (
          WHEN d.initiator_class IS NULL THEN d.responder_class_on_node
          ELSE d.responder_class END AS answers,
     CASE WHEN d.initiator_class IS NOT NULL AND d.responder_class IS NOT NULL THEN d.initiator_set = d.responder_set
-         WHEN d.initiator_set LIKE 'supposed:%' THEN false
+         WHEN d.initiator_set LIKE 'supposed:%' OR d.apart THEN false
          WHEN d.initiator_class IS NULL AND d.responder_class IS NULL THEN true
          -- What leads back to the pod it came from is masqueraded.
          WHEN d.from_node THEN true

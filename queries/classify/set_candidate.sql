@@ -1,5 +1,5 @@
 -- says: Who is in every set of candidates a flow's end may stand for.
--- reads: set_member, candidate, masqueraded_life, identified, window_holder
+-- reads: set_member, candidate, masqueraded_life, identified, window_holder, accounted, account_life
 -- returns: set_id, party_id
 -- one row per: set_id, party_id
 WITH side AS (
@@ -22,6 +22,12 @@ WITH side AS (
   UNION SELECT part FROM part
 ), known AS (
   SELECT m.set_id, m.party_id FROM set_member m JOIN asked a ON a.set_id = m.set_id
+  UNION ALL
+  SELECT DISTINCT a.set_id, l.party_id
+  FROM asked a
+  JOIN accounted k ON k.set_id = a.set_id
+  JOIN account_life l ON l.cluster = k.cluster AND l.namespace = k.namespace AND l.service_account = k.service_account
+    AND l.valid_from <= k.valid_from AND l.valid_to > k.valid_from
   UNION ALL
   SELECT 'unknown', party_id FROM candidate WHERE party_id LIKE 'unknown:%'
   UNION ALL

@@ -189,6 +189,10 @@ class IdentityBasis(Closed):
     SERVICE = "service", "The address is a Service's; its pods at that time stand for it."
     HOST_PORT = "host_port", "A node address and a port that a host-network pod declares."
     NAME = "name", "The record itself names it."
+    PRINCIPAL = (
+        "principal",
+        "A proxy verified its certificate: it is one of the pods that ran under that service account then.",
+    )
     NETWORK = "network", "The record only calls it public: whoever has a public address is a candidate."
     NAME_AND_ADDRESS = "name_and_address", "The record's name and the address's holder differ: both are candidates."
     RANGE = "range", "The address lies in a configured or well-known range."

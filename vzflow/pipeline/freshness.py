@@ -42,6 +42,8 @@ WITH row_of AS (
   SELECT set_id, valid_from, valid_to, known_until,
     hash('port', cluster, address, protocol, port, target_port, service, basis) FROM endpoint
   UNION ALL
+  SELECT NULL, listed_at, known_until, NULL, hash('watched', cluster) FROM pods_listed WHERE known_until > listed_at
+  UNION ALL
   SELECT set_id, valid_from, valid_to, known_until, hash('name', cluster, key) FROM named
 )
 SELECT h.valid_from, h.valid_to, h.known_until, hash(h.said, h.set_id, s.said) AS said

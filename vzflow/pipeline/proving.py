@@ -49,6 +49,8 @@ _WHO = {
     "ingest it with --identity: nothing says who held {ip} at {at}.",
     IdentityBasis.AFTER_SNAPSHOT: "Ingest a snapshot of {at} or later with --identity: the newest is older.",
     IdentityBasis.NAME_AND_ADDRESS: "The record's name and the holder of {ip} differ: ingest one of nearer to {at}.",
+    IdentityBasis.PRINCIPAL: "A certificate tells the service account of {ip} at {at}, not the pod: log addresses as "
+    "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS% does, and record who holds them (`vzflow watch`).",
     IdentityBasis.NETWORK: "Record this end by its address: the log only calls it public.",
     IdentityBasis.NOT_RECORDED: "Record this end by address or name: lower the aggregation of the log, or capture.",
     IdentityBasis.NO_TIME: "Ingest a log whose lines have times.",
