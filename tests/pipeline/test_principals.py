@@ -1,4 +1,4 @@
-"""A certificate that a proxy verified tells who an end was where its address does not, from log lines to the verdict."""
+"""A certificate that a proxy verified tells who an end was where its address does not: from a log line to the verdict."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ OPERATORS = {
 }  # fmt: skip
 FORMATS = {"json": json.dumps(OPERATORS), "text": " ".join(OPERATORS.values()) + "\n"}
 COLUMNS = (
-    "initiator_kind, initiator_pod, initiator_service_account, initiator_identity_basis, responder_kind, responder_pod, "
-    "responder_identity_basis, verdict, reason, rule_id"
+    "initiator_kind, initiator_pod, initiator_service_account, initiator_identity_basis, responder_kind, "
+    "responder_pod, responder_identity_basis, verdict, reason, rule_id"
 )
 
 
@@ -116,7 +116,7 @@ def stored(tmp_path):
 
 
 def judged(store):
-    (row,) = sql(store, f"SELECT {COLUMNS} FROM flow JOIN verdict USING (flow_id)").to_pylist()  # noqa: S608
+    (row,) = sql(store, f"SELECT {COLUMNS} FROM flow JOIN verdict USING (flow_id)").to_pylist()
     return row
 
 
@@ -150,7 +150,7 @@ def test_the_far_side_of_a_gateway_is_not_judged_by_the_gateways_port(stored):
 
 @pytest.mark.parametrize("side", ["initiator", "responder"])
 def test_both_ends_of_a_ztunnel_line_are_identified(stored, side):
-    """ztunnel prints identities of mutual TLS only."""
+    """Identities are printed for mutual TLS only."""
     who = {"src.identity": account("web"), "dst.identity": account("db")}
     data = (
         ztunnel("inbound", f"{NOBODY}:40000", f"{DB}:5432", **{"dst.hbone_addr": f"{DB}:5432"}, **who)

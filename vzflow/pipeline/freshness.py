@@ -42,7 +42,10 @@ WITH row_of AS (
   SELECT set_id, valid_from, valid_to, known_until,
     hash('port', cluster, address, protocol, port, target_port, service, basis) FROM endpoint
   UNION ALL
-  SELECT NULL, listed_at, known_until, NULL, hash('watched', cluster) FROM pods_listed WHERE known_until > listed_at
+  SELECT NULL, listed_at, known_until, NULL, hash('watched', cluster) FROM pods_listed
+  -- A list that was taken while all was watched says nothing new.
+  QUALIFY known_until > coalesce(max(known_until) OVER (PARTITION BY cluster ORDER BY listed_at
+                                                        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), listed_at)
   UNION ALL
   SELECT set_id, valid_from, valid_to, known_until, hash('name', cluster, key) FROM named
 )
