@@ -1,4 +1,4 @@
-"""A certificate that a proxy verified tells who an end was where its address does not: from a log line to the verdict."""
+"""A certificate that a proxy verified tells who an end was where its address does not: from log line to verdict."""
 
 from __future__ import annotations
 
