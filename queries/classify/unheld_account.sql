@@ -20,4 +20,4 @@ WITH verified AS (
 )
 SELECT p.cluster, p.principal, p.namespace, p.service_account
 FROM unheld u JOIN principal p ON p.cluster = u.cluster AND p.principal = u.principal
-WHERE p.namespace IS NOT NULL AND p.service_account <> 'default'
+WHERE p.service_account <> 'default'
