@@ -2,6 +2,7 @@
 -- reads: identified, judgement, set_display
 -- returns: segment, record, first_seen, turned, initiator_kind, initiator_namespace, initiator_pod, initiator_workload, initiator_workload_kind, initiator_service_account, initiator_labels, initiator_node, initiator_in_mesh, initiator_component, initiator_identity_basis, initiator_candidates, responder_kind, responder_namespace, responder_pod, responder_workload, responder_workload_kind, responder_service_account, responder_labels, responder_node, responder_in_mesh, responder_component, responder_identity_basis, responder_candidates, responder_service, target_port, transport, transport_basis, transport_grade, evidence_origin, outcome, verdict, reason, rule_id, rule_status, transport_required, transport_status
 -- one row per: segment, record
+-- A principal tells an account: whose pods stand for it is shown, and not which of them it was.
 WITH reasoned AS (
   SELECT i.*,
     CASE
@@ -19,15 +20,19 @@ WITH reasoned AS (
 SELECT r.segment, r.record, r.first_seen, r.turned,
   CASE WHEN coalesce(r.undecidable, j.reason) = 'initiator_ambiguous'
          OR (r.undecidable = 'principal_contradicts' AND r.initiator_contradicted) THEN 'ambiguous' ELSE a.kind END AS initiator_kind,
-  a.namespace AS initiator_namespace, a.pod AS initiator_pod, a.workload AS initiator_workload,
+  a.namespace AS initiator_namespace,
+  CASE WHEN r.initiator_identity_basis <> 'principal' THEN a.pod END AS initiator_pod, a.workload AS initiator_workload,
   a.workload_kind AS initiator_workload_kind, a.service_account AS initiator_service_account,
-  a.labels AS initiator_labels, a.node AS initiator_node, a.in_mesh AS initiator_in_mesh,
+  a.labels AS initiator_labels,
+  CASE WHEN r.initiator_identity_basis <> 'principal' THEN a.node END AS initiator_node, a.in_mesh AS initiator_in_mesh,
   a.component AS initiator_component, r.initiator_identity_basis, a.candidates AS initiator_candidates,
   CASE WHEN j.reason = 'responder_ambiguous' OR (r.undecidable = 'principal_contradicts' AND r.responder_contradicted)
          THEN 'ambiguous' ELSE b.kind END AS responder_kind,
-  b.namespace AS responder_namespace, b.pod AS responder_pod, b.workload AS responder_workload,
+  b.namespace AS responder_namespace,
+  CASE WHEN r.responder_identity_basis <> 'principal' THEN b.pod END AS responder_pod, b.workload AS responder_workload,
   b.workload_kind AS responder_workload_kind, b.service_account AS responder_service_account,
-  b.labels AS responder_labels, b.node AS responder_node, b.in_mesh AS responder_in_mesh,
+  b.labels AS responder_labels,
+  CASE WHEN r.responder_identity_basis <> 'principal' THEN b.node END AS responder_node, b.in_mesh AS responder_in_mesh,
   b.component AS responder_component, r.responder_identity_basis, b.candidates AS responder_candidates,
   r.responder_service, r.target_port,
   coalesce(j.transport, CASE WHEN r.seen = 'mtls' AND NOT r.trusted THEN 'tls' ELSE r.seen END) AS transport,

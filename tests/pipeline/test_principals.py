@@ -43,7 +43,7 @@ OPERATORS = {
 FORMATS = {"json": json.dumps(OPERATORS), "text": " ".join(OPERATORS.values()) + "\n"}
 COLUMNS = (
     "initiator_kind, initiator_pod, initiator_service_account, initiator_identity_basis, responder_kind, "
-    "responder_pod, responder_identity_basis, verdict, reason, rule_id"
+    "responder_pod, responder_service_account, responder_identity_basis, verdict, reason, rule_id"
 )
 
 
@@ -126,9 +126,10 @@ def test_a_client_that_a_sidecar_verified_is_its_accounts_pods(stored, form, sou
     """Behind x-forwarded-for the client's address is not in the line at all (port 0), and its certificate is."""
     store = stored(inbound(account("web"), source, form), form=form)
     row = judged(store)
-    assert (row["initiator_pod"], row["initiator_identity_basis"]) == ("web-0", "principal")
+    assert (row["initiator_kind"], row["initiator_pod"]) == ("pod", None)
+    assert (row["initiator_service_account"], row["initiator_identity_basis"]) == ("web", "principal")
     assert (row["verdict"], row["rule_id"]) == ("expected", "S01")
-    assert "it is one of the pods that ran under that service account then" in explanation.render(
+    assert "the pods that ran under that service account then stand for it" in explanation.render(
         explain(store, sql(store, "SELECT flow_id FROM flow").to_pylist()[0]["flow_id"])
     )
 
@@ -137,7 +138,8 @@ def test_a_client_that_a_sidecar_verified_is_its_accounts_pods(stored, form, sou
 def test_a_server_that_a_sidecar_verified_is_its_accounts_pods(stored, form):
     """The client's side sees whom it reached, where no snapshot knows the address."""
     row = judged(stored(outbound(account("db"), form=form), form=form))
-    assert (row["responder_pod"], row["responder_identity_basis"]) == ("db-0", "principal")
+    assert (row["responder_kind"], row["responder_pod"]) == ("pod", None)
+    assert (row["responder_service_account"], row["responder_identity_basis"]) == ("db", "principal")
     assert (row["verdict"], row["rule_id"]) == ("expected", "S01")
 
 
@@ -167,7 +169,7 @@ def test_a_waypoints_own_principal_is_the_waypoint_and_no_more(stored):
     who = {"src.identity": account("web"), "dst.identity": account("waypoint")}
     data = ztunnel("outbound", f"{WEB}:40000", f"{NOBODY}:15008", **{"dst.hbone_addr": "10.2.0.1:5432"}, **who)
     row = judged(stored(data, name="ztunnel.log", objects=[*OBJECTS, waypoint]))
-    assert (row["responder_pod"], row["responder_identity_basis"]) == ("waypoint-0", "principal")
+    assert (row["responder_service_account"], row["responder_identity_basis"]) == ("waypoint", "principal")
     assert (row["verdict"], row["reason"]) == ("unknown", "port_not_recorded")
 
 

@@ -191,7 +191,7 @@ class IdentityBasis(Closed):
     NAME = "name", "The record itself names it."
     PRINCIPAL = (
         "principal",
-        "A proxy verified its certificate: it is one of the pods that ran under that service account then.",
+        "A proxy verified its certificate: the pods that ran under that service account then stand for it.",
     )
     NETWORK = "network", "The record only calls it public: whoever has a public address is a candidate."
     NAME_AND_ADDRESS = "name_and_address", "The record's name and the address's holder differ: both are candidates."
