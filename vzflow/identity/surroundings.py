@@ -11,6 +11,7 @@ from vzflow.identity.lives import State, pod_addresses
 from vzflow.identity.party import Surroundings, labels_of
 from vzflow.identity.phases import Phase, Step, phases, steps_of, within
 from vzflow.identity.policy import Policies
+from vzflow.identity.roots import Roots
 
 DATAPLANE_MODE = "istio.io/dataplane-mode"
 
@@ -19,7 +20,9 @@ class Around:
     """The objects of all clusters that speak of pods, over time."""
 
     def __init__(self, by_kind: Mapping[str, list[State]]) -> None:
-        self._policies = Policies([*by_kind.get("PeerAuthentication", ()), *by_kind.get("Sidecar", ())])
+        self.roots = Roots(by_kind.get("ConfigMap", ()), by_kind.get("Pod", ()))
+        policies = [*by_kind.get("PeerAuthentication", ()), *by_kind.get("Sidecar", ())]
+        self._policies = Policies(policies, self.roots)
         self._pools = steps_of(by_kind.get("IPPool", ()))
         self._masqueraded: dict[tuple[str, tuple[str, ...]], list[Phase[bool | None]]] = {}
         self._namespaces: dict[tuple[str, str], list[list[Step]]] = defaultdict(list)

@@ -22,7 +22,7 @@ from vzflow.identity.intervals import Claim, Cut, Interval, Span, disjoint, olde
 from vzflow.identity.kept import CALICO_ADDRESSES, FLANNEL_ADDRESSES
 from vzflow.identity.lives import State, clusters_listing, pod_addresses, sandbox_made_anew, states, times_listed
 from vzflow.identity.party import Owners, Party
-from vzflow.identity.policy import ROOT
+from vzflow.identity.roots import ROOT
 from vzflow.identity.surroundings import Around
 
 AddressKey = tuple[str, str]  # cluster, address
@@ -73,7 +73,7 @@ def timeline(objects: pa.Table) -> Timeline:
     building.claim_names()
     building.add_terms()
     building.done.pods_listed = times_listed(objects, "Pod")
-    building.done.policy_known = clusters_listing(objects, "PeerAuthentication", ROOT)
+    building.done.policy_known = clusters_listing(objects, "PeerAuthentication", building.roots.ever, ROOT)
     return building.done
 
 
@@ -104,6 +104,7 @@ class _Building:
         self._slices_of = _by_service(self._slices)
         owners = Owners(state for states_of_kind in by_kind.values() for state in states_of_kind)
         around = Around(by_kind)
+        self.roots = around.roots
         self._pods = [self._pod(state, owners, around) for state in by_kind.get("Pod", ())]
         self._labelled: dict[tuple[str, str | None, str, str], list[_Life]] = defaultdict(list)
         for pod in self._pods:
