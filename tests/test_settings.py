@@ -1,9 +1,12 @@
-"""What a cluster's settings decide about a verdict: Istio's root namespace."""
+"""What a cluster's settings decide about a verdict: Istio's root namespace, and whom Calico masquerades."""
 
 from __future__ import annotations
 
-from identity.identity_support import meta, peer_authentication
-from trap_support import CONSOLE, NGINX, flow, judged
+import json
+
+import pytest
+from identity.identity_support import meta, objects, peer_authentication, service
+from trap_support import CLUSTER_OBJECTS, CONSOLE, N1, N2, NGINX, flow, judged, judged_in
 
 CLEAR = {"transport_seen": "plaintext", "transport_seen_basis": "clear_protocol"}
 
@@ -18,3 +21,46 @@ def test_a_mesh_wide_policy_of_another_root_namespace_decides_what_clear_text_is
     clear = flow(NGINX, CONSOLE, 8001, **CLEAR)
     found = [judged(clear, with_objects=more)[0]["transport_status"] for more in ([relaxed], [relaxed, config])]
     assert found == ["violated", "not_required"]
+
+
+def known_by_calico(item):
+    """The same object; a node, with the annotation that says which address Calico knows it by."""
+    if item["kind"] != "Node":
+        return item
+    said = {"projectcalico.org/IPv4Address": item["status"]["addresses"][0]["address"] + "/24"}
+    metadata = item["metadata"] | {"annotations": item["metadata"]["annotations"] | said}
+    return item | {"metadata": metadata}
+
+
+def calico(kind, name, **spec):
+    return {"apiVersion": "crd.projectcalico.org/v1", "kind": kind, "metadata": meta(name, "02:00"), "spec": spec}
+
+
+PODS = calico("IPPool", "pods", cidr="10.244.0.0/16", natOutgoing=True)
+NODES_TOO = calico("FelixConfiguration", "default", natOutgoingExclusions="IPPoolsAndHostIPs")
+DISABLED = calico("IPPool", "nodes", cidr="10.1.0.0/24", disabled=True)
+FRONT = service(
+    "exporter", [{"port": 9100, "nodePort": 30100}], namespace="monitoring", type="NodePort",
+    selector={"app": "node-exporter"},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ([], ("unknown", "initiator_ambiguous")),
+        ([PODS], ("unknown", "initiator_ambiguous")),
+        ([NODES_TOO], ("unknown", "initiator_ambiguous")),
+        ([PODS, NODES_TOO], ("unexpected", "source_not_documented")),
+        ([PODS, DISABLED], ("unexpected", "source_not_documented")),
+        ([PODS, NODES_TOO, FRONT], ("unknown", "initiator_ambiguous")),
+        ([PODS, DISABLED, FRONT], ("unknown", "initiator_ambiguous")),
+    ],
+)
+def test_what_a_node_sends_to_another_is_its_own_where_calico_masquerades_no_pod_for_that(settings, expected):
+    """Prometheus may scrape the node exporters, a node may not: who it was, Calico's settings decide."""
+    cluster = [*map(known_by_calico, CLUSTER_OBJECTS), *settings]
+    (row,) = judged_in(objects(("13:00", cluster)), flow(N2, N1, 9100))
+    assert (row["verdict"], row["reason"]) == expected
+    assert ("prometheus-0" in row["initiator_candidates"]) == (expected[0] == "unknown")
+    assert "node n2" in json.loads(row["initiator_candidates"])

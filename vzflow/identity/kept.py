@@ -24,12 +24,12 @@ POD_ANNOTATIONS = (INCLUDE_INBOUND, EXCLUDE_INBOUND, INTERCEPTION, REDIRECTION, 
 #: The program that redirects a sidecar's traffic, in an init container, and those of its options that say which inbound
 #: ports it captures and which it leaves alone (Istio's injection template): mesh-wide settings stand nowhere else.
 REDIRECTOR, INCLUDED_PORTS, EXCLUDED_PORTS = "istio-iptables", "-b", "-d"
-#: Calico's node annotations that hold an address, some with a /mask (projectcalico/libcalico-go, k8s node backend).
-CALICO_ADDRESSES = tuple(
+#: Calico's node annotations that hold an address, some with a /mask (projectcalico/libcalico-go, k8s node backend):
+#: those it knows the node by, and those of its tunnels.
+CALICO_NODE_ADDRESSES = ("projectcalico.org/IPv4Address", "projectcalico.org/IPv6Address")
+CALICO_ADDRESSES = CALICO_NODE_ADDRESSES + tuple(
     f"projectcalico.org/{name}"
     for name in (
-        "IPv4Address",
-        "IPv6Address",
         "IPv4IPIPTunnelAddr",
         "IPv4VXLANTunnelAddr",
         "IPv6VXLANTunnelAddr",
@@ -285,7 +285,10 @@ KEPT: dict[str, dict[str, Any]] = {
         },
     },
     "IPPool": {"metadata": _META, "spec": {"cidr": _cidr, "natOutgoing": _flag, "disabled": _flag}},
-    "FelixConfiguration": {"metadata": _META, "spec": {"natOutgoingAddress": _address}},
+    "FelixConfiguration": {
+        "metadata": _META,
+        "spec": {"natOutgoingAddress": _address, "natOutgoingExclusions": plain_text},
+    },
     "ServiceCIDR": {"metadata": _META, "spec": {"cidrs": [_cidr]}},
     "ConfigMap": {"metadata": _META, "data": {MESH_KEY: mesh_config}},
 }

@@ -451,9 +451,8 @@ def save(
     """
     Write raw *objects* (dicts as the API gives them, each with kind and apiVersion) as a List that `load` reads.
 
-    Secrets, what is in ConfigMaps besides Istio's root namespace, container environments and commands, and managed fields
-    are left out. A path that ends in `.gz` is
-    compressed. The file appears whole or not at all.
+    Secrets, ConfigMaps but for Istio's root namespace, container environments and commands, and managed fields are left
+    out. A path that ends in `.gz` is compressed. The file appears whole or not at all.
 
     Args:
         objects: In any order; written in that order.

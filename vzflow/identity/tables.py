@@ -118,6 +118,7 @@ def tables(objects: pa.Table, clusters: Sequence[str], ranges: Iterable[Range] =
             for i in intervals
         ]
         + public,
+        "unmasqueraded": [dict(zip(IDENTITY["unmasqueraded"].names, row, strict=True)) for row in found.unmasqueraded],
         "contested": [
             {"cluster": cluster, "address": address, "valid_from": cut.since, "valid_to": cut.until}
             | {"lost": _without_uid(cut.lost), "kept": _without_uid(cut.kept)}
@@ -178,6 +179,7 @@ def _of_parties(
                 if party.kind == "pod"
                 else None,
                 "masqueraded": party.masqueraded,
+                "masqueraded_to_nodes": party.masqueraded_to_nodes,
             }
         )
         rows["party_label"] += [{**one, "key": key, "value": value} for key, value in party.labels or ()]
