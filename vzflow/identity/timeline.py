@@ -424,7 +424,7 @@ class _Building:
                     self.done.terms |= {(party, "api_server") for party in held.parties}
 
     def add_unmasqueraded(self) -> None:
-        """Fill `unmasqueraded`; needs `addresses` and `endpoints`. Flannel masquerades too, beside Calico's policies."""
+        """Fill `unmasqueraded`; needs `addresses` and `endpoints`. Beside Calico's policies flannel masquerades too."""
         states = [life.state for life in self._nodes]
         flannel = {state.cluster for state in states if _runs_flannel(state.object)}
         of_nodes = {
