@@ -31,8 +31,11 @@ def istiod(namespace="istio-system"):
 
 def required(world, clock):
     """Return, for each party on the pod's address then, level and mode of its policies."""
-    rows = world.rows["party_policy"]
-    found = ([(r["level"], r["mode"]) for r in rows if r["party_id"] == p] for p in world.parties_at("10.0.0.1", clock))
+    rows, profiles = (
+        world.rows["party_policy"],
+        [world.party[p]["profile"] for p in world.parties_at("10.0.0.1", clock)],
+    )
+    found = ([(r["level"], r["mode"]) for r in rows if r["profile"] == profile] for profile in profiles)
     return sorted(found)
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from blake3 import blake3
 
@@ -78,18 +78,27 @@ class Party:
         return "/".join(filter(None, (self.cluster, self.kind, self.namespace, self.name))) + f"#{digest}"
 
 
-@cache
-def profile_of(ports: Ports, capture: tuple[tuple[int, int], ...], policies: tuple[Policy, ...]) -> str:
+class Profile(NamedTuple):
     """
-    Return what is the same for pods that are probed, led to, captured and bound alike; see `flow/lookups.py`.
+    What pods have in common that declare, are led to, captured and bound alike; see `flow/lookups.py`.
 
-    Args:
-        ports: All ports that are known of the pod, those that Services lead to included.
-        capture: What its sidecar captures.
-        policies: The PeerAuthentications that select it.
+    `ports` are all that are known of the pod, those that Services lead to included.
     """
-    asked = sorted(port for port in ports if port[2] in ("probe", "probe_connect", "endpoint"))
-    return blake3(json.dumps([asked, capture, [asdict(p) for p in policies]]).encode()).hexdigest(8)
+
+    ports: Ports
+    capture: tuple[Captured, ...]
+    policies: tuple[Policy, ...]
+
+    @property
+    def id(self) -> str:
+        """16 hex digits, the same in every run."""
+        return _profile_id(self)
+
+
+@cache
+def _profile_id(profile: Profile) -> str:
+    content = [sorted(profile.ports), profile.capture, [asdict(p) for p in profile.policies]]
+    return blake3(json.dumps(content).encode()).hexdigest(8)
 
 
 class Owners:

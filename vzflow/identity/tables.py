@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from functools import cache
 from ipaddress import ip_network
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from vzflow.flow.errors import UsageProblem
 from vzflow.flow.key import address_key
 from vzflow.flow.lookups import FOREVER, IDENTITY
 from vzflow.identity.intervals import Interval
-from vzflow.identity.party import Party, profile_of
+from vzflow.identity.party import Party, Profile
 from vzflow.identity.timeline import Timeline, timeline
 
 #: Ranges that mean the same everywhere. Sources: RFC 1122 (0.0.0.0, 127/8), 4291 (::, ::1, fe80::/10, ff00::/8),
@@ -94,7 +95,6 @@ def tables(objects: pa.Table, clusters: Sequence[str], ranges: Iterable[Range] =
             {"party_id": party, "term": term}
             for party, term in (*found.terms, *((p.id, f"range:{name}") for p, name in named.items()))
         ],
-        "party_port": [dict(zip(IDENTITY["party_port"].names, row, strict=True)) for row in found.ports],
         "pods_listed": [
             {"cluster": cluster, "listed_at": since, "known_until": until}
             for cluster, since, until in found.pods_listed
@@ -157,13 +157,19 @@ def _of_parties(
     known: dict[str, set[tuple[str, int, str]]] = defaultdict(set)
     for party_id, protocol, port, role in ports:
         known[party_id].add((protocol, port, role))
-    rows: dict[str, list[dict[str, Any]]] = {"party": [], "party_label": [], "party_capture": [], "party_policy": []}
+    rows: list[dict[str, Any]] = []
+    labelled: dict[str, tuple[tuple[str, str], ...]] = {}
+    profiles: dict[str, Profile] = {}
     for party in parties:
-        one: Mapping[str, Any] = {"party_id": party.id}
         labels = None if party.labels is None else json.dumps(dict(party.labels), sort_keys=True)
-        rows["party"].append(
+        label_set = party.id if labels is None else blake3(labels.encode()).hexdigest(8)
+        labelled.setdefault(label_set, party.labels or ())
+        said = Profile(frozenset(known[party.id]), party.capture, party.policies)
+        profile = said.id if party.kind == "pod" else party.id
+        profiles.setdefault(profile, said)
+        rows.append(
             {
-                **one,
+                "party_id": party.id,
                 "cluster": party.cluster,
                 "kind": party.kind,
                 "namespace": party.namespace,
@@ -175,20 +181,33 @@ def _of_parties(
                 "node": party.node,
                 "in_mesh": party.in_mesh,
                 "host_network": party.host_network,
-                "profile": profile_of(frozenset(known[party.id]), party.capture, party.policies)
-                if party.kind == "pod"
-                else None,
+                "label_set": label_set,
+                "profile": profile,
                 "masqueraded": party.masqueraded,
                 "masqueraded_to_nodes": party.masqueraded_to_nodes,
             }
         )
-        rows["party_label"] += [{**one, "key": key, "value": value} for key, value in party.labels or ()]
-        rows["party_capture"] += [{**one, "port_lo": lo, "port_hi": hi, "proxy": by} for lo, hi, by in party.capture]
-        rows["party_policy"] += [
-            {**one, "level": p.level, "port": p.port, "mode": p.mode, "name": p.name, "since": p.since}
-            for p in party.policies
-        ]
-    return rows
+    return {
+        "party": rows,
+        "party_label": [
+            {"label_set": name, "key": key, "value": value}
+            for name, labels in labelled.items()
+            for key, value in labels
+        ],
+        "party_port": [
+            {"profile": name, "protocol": protocol, "port": port, "role": role}
+            for name, said in profiles.items()
+            for protocol, port, role in said.ports
+        ],
+        "party_capture": [
+            {"profile": name, "port_lo": lo, "port_hi": hi, "proxy": by}
+            for name, said in profiles.items()
+            for lo, hi, by in said.capture
+        ],
+        "party_policy": [
+            {"profile": name} | asdict(policy) for name, said in profiles.items() for policy in said.policies
+        ],
+    }
 
 
 def _public(
