@@ -1,4 +1,4 @@
-"""What a cluster's settings decide about a verdict: Istio's root namespace, and whom Calico masquerades."""
+"""What a cluster's settings decide about a verdict: Istio's root namespace, excluded ports, whom Calico masquerades."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 import pytest
 from identity.identity_support import meta, objects, peer_authentication, service
-from trap_support import CLUSTER_OBJECTS, CONSOLE, N1, N2, NGINX, flow, judged, judged_in
+from trap_support import CLUSTER_OBJECTS, CONSOLE, N1, N2, NGINX, component, flow, judged, judged_in
 
 CLEAR = {"transport_seen": "plaintext", "transport_seen_basis": "clear_protocol"}
 
@@ -64,3 +64,17 @@ def test_what_a_node_sends_to_another_is_its_own_where_calico_masquerades_no_pod
     assert (row["verdict"], row["reason"]) == expected
     assert ("prometheus-0" in row["initiator_candidates"]) == (expected[0] == "unknown")
     assert "node n2" in json.loads(row["initiator_candidates"])
+
+
+@pytest.mark.parametrize("name", ["istio-init", "istio-validation"])
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [("15090,15021,15020", "violated"), ("15090,15021,15020,8001", "exempt"), (None, "violated")],
+)
+def test_a_port_that_the_whole_mesh_excludes_is_exempt_where_the_pods_redirection_was_told_so(told, expected, name):
+    """No annotation says it: it stands in the arguments that the injector wrote, with Istio's CNI plugin as without."""
+    words = "istio-iptables -p 15001 -z 15006 -u 1337 -m REDIRECT -i * -x".split()
+    init = {"initContainers": [{"name": name, "args": [*words, "", "-b", "*", "-d", told]}]} if told else {}
+    other = component("other-0", "10.244.1.44", {"app": "verrazzano-console"}, 8000, node="n1", spec=init)
+    (row,) = judged(flow(NGINX, "10.244.1.44", 8001, **CLEAR), with_objects=[other])
+    assert row["transport_status"] == expected
