@@ -73,7 +73,7 @@ def test_what_a_node_sends_to_another_is_its_own_where_calico_masquerades_no_pod
 )
 def test_a_port_that_the_whole_mesh_excludes_is_exempt_where_the_pods_redirection_was_told_so(told, expected, name):
     """No annotation says it: it stands in the arguments that the injector wrote, with Istio's CNI plugin as without."""
-    words = "istio-iptables -p 15001 -z 15006 -u 1337 -m REDIRECT -i * -x".split()
+    words = ["istio-iptables", "-p", "15001", "-z", "15006", "-u", "1337", "-m", "REDIRECT", "-i", "*", "-x"]
     init = {"initContainers": [{"name": name, "args": [*words, "", "-b", "*", "-d", told]}]} if told else {}
     other = component("other-0", "10.244.1.44", {"app": "verrazzano-console"}, 8000, node="n1", spec=init)
     (row,) = judged(flow(NGINX, "10.244.1.44", 8001, **CLEAR), with_objects=[other])
