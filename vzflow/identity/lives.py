@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Any
@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from blake3 import blake3
 
 from vzflow.flow.lookups import FOREVER
-from vzflow.identity.kept import microseconds
+from vzflow.identity.kept import MESH_CONFIG, microseconds
 from vzflow.identity.snapshot import ALL_NAMESPACES, GONE, SNAPSHOT
 
 #: Kubernetes cuts its times to whole seconds: what finished "at 12:00:05" finished before 12:00:06.
@@ -75,7 +75,11 @@ _Name = tuple[str, str, str | None, str]  # cluster, kind, namespace, name
 
 
 class _Listings:
-    """When which kind was listed, and in which namespaces; and while it was watched without a gap."""
+    """
+    When which kind was listed, and in which namespaces; and while it was watched without a gap.
+
+    Of ConfigMaps that holds for the one of MESH_CONFIG's name: no other is ever asked for.
+    """
 
     def __init__(self) -> None:
         self._of: dict[tuple[str, str], list[tuple[int, frozenset[str]]]] = defaultdict(list)
@@ -172,13 +176,17 @@ def times_listed(objects: pa.Table, kind: str) -> list[tuple[str, int, int]]:
     return [(cluster, at, listings.watched_until(at, cluster, kind)) for cluster, at in sorted(found)]
 
 
-def clusters_listing(objects: pa.Table, kind: str, namespace: str) -> set[str]:
-    """Return the clusters of which some snapshot listed *kind* in every namespace, or has one in *namespace*."""
+def clusters_listing(objects: pa.Table, kind: str, inside: Mapping[str, Set[str]], usual: str) -> set[str]:
+    """
+    Return the clusters of which some snapshot listed *kind* in every namespace, or has one that counts.
+
+    That is one in a namespace that *inside* names for its cluster; where it has none for it, in *usual*.
+    """
     found = set()
     speaking = objects.filter(pc.is_in(objects.column("kind"), pa.array([SNAPSHOT, kind])))
     for row, content in _rows(speaking):
         listed = row["kind"] == SNAPSHOT and ALL_NAMESPACES in content["listed"].get(kind, ())
-        if listed or (row["kind"], row["namespace"]) == (kind, namespace):
+        if listed or (row["kind"] == kind and row["namespace"] in inside.get(row["cluster"], {usual})):
             found.add(row["cluster"])
     return found
 
@@ -208,13 +216,15 @@ def _created(seen: list[_Seen]) -> int:
 
 def _of_name(name: _Name, by_identity: dict[str, list[_Seen]], listings: _Listings) -> Iterator[State]:
     """Yield the states of all objects that ever had *name*, each ended at the latest by the creation of the next."""
-    cluster, kind, *_ = name
-    told = ((identity, _told(seen, cluster, kind, listings)) for identity, seen in by_identity.items())
+    cluster, kind, _, own = name
+    asked = kind if kind != "ConfigMap" or own == MESH_CONFIG else f"{kind}/{own}"
+    told = ((identity, _told(seen, cluster, asked, listings)) for identity, seen in by_identity.items())
     lives = [(identity, seen) for identity, seen in told if seen]
     lives.sort(key=lambda life: (_created(life[1]), life[0]))
     for number, (identity, seen) in enumerate(lives):
         successor = _created(lives[number + 1][1]) if number + 1 < len(lives) else FOREVER
-        yield from _of_object(name, identity, seen, listings, successor)
+        missing = listings.next_after(seen[-1].through, cluster, asked, name[2])
+        yield from _of_object(name, identity, seen, missing, successor)
 
 
 def _told(seen: list[_Seen], cluster: str, kind: str, listings: _Listings) -> list[_Seen]:
@@ -232,10 +242,10 @@ def _told(seen: list[_Seen], cluster: str, kind: str, listings: _Listings) -> li
     return found
 
 
-def _of_object(name: _Name, identity: str, seen: list[_Seen], listings: _Listings, successor: int) -> Iterator[State]:
-    cluster, kind, namespace, _ = name
+def _of_object(name: _Name, identity: str, seen: list[_Seen], missing: int, successor: int) -> Iterator[State]:
+    """Yield its states. *missing*: when a list first was without it; *successor*: when another got its name."""
+    kind = name[1]
     begin = next((b for s in reversed(seen) if (b := _begin(s.object)) is not None), seen[0].at)
-    missing = listings.next_after(seen[-1].through, cluster, kind, namespace)
     end = _end(kind, begin, seen)
     # Its own end is told more exactly than by the second in which another of its name was created.
     until = min(end.until, successor + (WHOLE_SECOND if end.ended else 0), missing)

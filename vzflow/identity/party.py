@@ -67,6 +67,7 @@ class Party:
     ports: Ports = frozenset()
     capture: tuple[Captured, ...] = ()
     masqueraded: bool | None = None
+    masqueraded_to_nodes: bool | None = None
     policies: tuple[Policy, ...] = ()
 
     @cached_property
@@ -149,11 +150,12 @@ def _without_hash(name: str, labels: Mapping[str, str]) -> Mapping[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What other objects say of a pod for a while. masqueraded is null where nothing says whether it is."""
+    """What other objects say of a pod for a while. Whether it is masqueraded is null where nothing says so."""
 
     policies: tuple[Policy, ...] = ()
     ambient: bool = False
     masqueraded: bool | None = None
+    masqueraded_to_nodes: bool | None = None
 
 
 def of_pod(pod: State, owners: Owners, around: Surroundings) -> Party:
@@ -177,6 +179,7 @@ def of_pod(pod: State, owners: Owners, around: Surroundings) -> Party:
         declared_ports(pod.object),
         _taken_by_ztunnel(pod.object) if ambient else captured(pod.object),
         around.masqueraded,
+        around.masqueraded_to_nodes,
         around.policies,
     )
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_address, ip_network
 
 from vzflow.identity.kept import REDIRECTION
-from vzflow.identity.lives import State, pod_addresses
+from vzflow.identity.lives import State
+from vzflow.identity.masquerade import Masquerade
 from vzflow.identity.party import Surroundings, labels_of
 from vzflow.identity.phases import Phase, Step, phases, steps_of, within
 from vzflow.identity.policy import Policies
+from vzflow.identity.roots import Roots
 
 DATAPLANE_MODE = "istio.io/dataplane-mode"
 
@@ -19,9 +20,10 @@ class Around:
     """The objects of all clusters that speak of pods, over time."""
 
     def __init__(self, by_kind: Mapping[str, list[State]]) -> None:
-        self._policies = Policies([*by_kind.get("PeerAuthentication", ()), *by_kind.get("Sidecar", ())])
-        self._pools = steps_of(by_kind.get("IPPool", ()))
-        self._masqueraded: dict[tuple[str, tuple[str, ...]], list[Phase[bool | None]]] = {}
+        self.roots = Roots(by_kind.get("ConfigMap", ()), by_kind.get("Pod", ()))
+        policies = [*by_kind.get("PeerAuthentication", ()), *by_kind.get("Sidecar", ())]
+        self._policies = Policies(policies, self.roots)
+        self.masquerade = Masquerade(by_kind.get("IPPool", ()), by_kind.get("FelixConfiguration", ()))
         self._namespaces: dict[tuple[str, str], list[list[Step]]] = defaultdict(list)
         for (cluster, _), objects in steps_of(by_kind.get("Namespace", ())).items():
             for key, steps in objects.items():
@@ -35,17 +37,9 @@ class Around:
     def phases(self, pod: State) -> Iterator[Phase[Surroundings]]:
         """Yield the spans in which one thing holds; together they cover the pod's state, and may overlap."""
         for since, until, policies in self._policies.phases(pod, labels_of(pod)):
-            for begin, end, masqueraded in within(self._natted(pod), since, until):
+            for begin, end, leaving in within(self.masquerade.of_pod(pod), since, until):
                 for first, last, taken in within(self._ambient(pod), begin, end):
-                    yield first, last, Surroundings(policies, taken, masqueraded)
-
-    def _natted(self, pod: State) -> list[Phase[bool | None]]:
-        """Whether Calico gives the pod's packets its node's address on their way out of the pools."""
-        key = (pod.cluster, tuple(pod_addresses(pod.object)))
-        if key not in self._masqueraded:
-            relevant = list(self._pools.get((pod.cluster, None), {}).values())
-            self._masqueraded[key] = phases(relevant, lambda pools: _masqueraded(key[1], pools))
-        return self._masqueraded[key]
+                    yield first, last, Surroundings(policies, taken, *leaving)
 
     def _ambient(self, pod: State) -> list[Phase[bool]]:
         running = self._ztunnels.get((pod.cluster, pod.object.get("spec", {}).get("nodeName", "")), ())
@@ -70,14 +64,3 @@ def _by_ztunnel(noted: str | None, mode: str | None, namespaces: list[State], zt
         return noted == "enabled"
     of_namespace = (n.object.get("metadata", {}).get("labels", {}).get(DATAPLANE_MODE) for n in namespaces)
     return ztunnel and (mode or next(of_namespace, None)) == "ambient"
-
-
-def _masqueraded(addresses: tuple[str, ...], pools: list[State]) -> bool | None:
-    """Return whether some address is, by the narrowest pool around it; null where one is in no pool."""
-    said = set()
-    for address in map(ip_address, addresses):
-        around = [(ip_network(p.object["spec"]["cidr"]), p) for p in pools if "cidr" in p.object.get("spec", {})]
-        inside = [(net.prefixlen, p) for net, p in around if net.version == address.version and address in net]
-        narrowest = max(inside, key=lambda found: found[0], default=None)
-        said.add(None if narrowest is None else bool(narrowest[1].object["spec"].get("natOutgoing", False)))
-    return True if True in said else None if None in said or not said else False

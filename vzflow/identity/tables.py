@@ -118,6 +118,7 @@ def tables(objects: pa.Table, clusters: Sequence[str], ranges: Iterable[Range] =
             for i in intervals
         ]
         + public,
+        "unmasqueraded": [dict(zip(IDENTITY["unmasqueraded"].names, row, strict=True)) for row in found.unmasqueraded],
         "contested": [
             {"cluster": cluster, "address": address, "valid_from": cut.since, "valid_to": cut.until}
             | {"lost": _without_uid(cut.lost), "kept": _without_uid(cut.kept)}
@@ -183,6 +184,7 @@ def _of_parties(
                 "label_set": label_set,
                 "profile": profile,
                 "masqueraded": party.masqueraded,
+                "masqueraded_to_nodes": party.masqueraded_to_nodes,
             }
         )
     return {

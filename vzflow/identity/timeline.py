@@ -22,7 +22,7 @@ from vzflow.identity.intervals import Claim, Cut, Interval, Span, disjoint, olde
 from vzflow.identity.kept import CALICO_ADDRESSES, FLANNEL_ADDRESSES
 from vzflow.identity.lives import State, clusters_listing, pod_addresses, sandbox_made_anew, states, times_listed
 from vzflow.identity.party import Owners, Party
-from vzflow.identity.policy import ROOT
+from vzflow.identity.roots import ROOT
 from vzflow.identity.surroundings import Around
 
 AddressKey = tuple[str, str]  # cluster, address
@@ -44,6 +44,7 @@ class Timeline:
     terms: set[tuple[str, str]] = field(default_factory=set)  # party id, address term
     ports: set[tuple[str, str, int, str]] = field(default_factory=set)  # party id, protocol, port, role
     ranges: set[tuple[str, str, str, str]] = field(default_factory=set)  # cluster, CIDR, kind, name
+    unmasqueraded: list[tuple[str, str, str, int, int]] = field(default_factory=list)  # as `Masquerade.none_towards`
     policy_known: set[str] = field(default_factory=set)
     pods_listed: list[tuple[str, int, int]] = field(default_factory=list)  # cluster, from, until
 
@@ -72,8 +73,9 @@ def timeline(objects: pa.Table) -> Timeline:
     building.claim_endpoints()
     building.claim_names()
     building.add_terms()
+    building.add_unmasqueraded()
     building.done.pods_listed = times_listed(objects, "Pod")
-    building.done.policy_known = clusters_listing(objects, "PeerAuthentication", ROOT)
+    building.done.policy_known = clusters_listing(objects, "PeerAuthentication", building.roots.ever, ROOT)
     return building.done
 
 
@@ -104,6 +106,7 @@ class _Building:
         self._slices_of = _by_service(self._slices)
         owners = Owners(state for states_of_kind in by_kind.values() for state in states_of_kind)
         around = Around(by_kind)
+        self.roots, self._masquerade = around.roots, around.masquerade
         self._pods = [self._pod(state, owners, around) for state in by_kind.get("Pod", ())]
         self._labelled: dict[tuple[str, str | None, str, str], list[_Life]] = defaultdict(list)
         for pod in self._pods:
@@ -114,6 +117,7 @@ class _Building:
         self._node_claims: dict[tuple[str, str], list[tuple[str, Claim]]] = defaultdict(list)
         self._service_claims: list[tuple[_Life, list[tuple[str, Claim]]]] = []
         self._api_claims: list[tuple[AddressKey, int, int]] = []
+        self._led_to: dict[AddressKey, list[tuple[int, int]]] = defaultdict(list)
         self._felix = [
             _Life(state, [(state.since, state.until, "")]) for state in by_kind.get("FelixConfiguration", ())
         ]
@@ -281,6 +285,8 @@ class _Building:
                 for declared in own | ({span.target_port} if kind != "service" else set()):
                     if declared is not None:
                         self.done.ports.add((span.party, protocol, declared, "endpoint"))
+            if _is_outer(state.object):
+                self._note_led(backends)
             at = [((state.cluster, address, protocol, number), claim) for address, claim in claims]
             if port.get("nodePort"):
                 at += [
@@ -291,6 +297,17 @@ class _Building:
                 ]
             for key, claim in at:
                 spans[key] += [s for b in backends if (s := _during(b, claim)) is not None]
+
+    def _note_led(self, backends: Iterable[Span]) -> None:
+        """Whom a node's, an external or a load balancer's address leads to another node, kube-proxy masquerades."""
+        for span in backends:
+            party = self.done.parties[span.party]
+            on_node = self._node_claims.get((party.cluster, party.node or ""), ())
+            led = {(party.cluster, address) for address, _ in on_node if party.host_network or party.kind == "node"}
+            if party.kind == "api_server":
+                led |= {key for key, _, _ in self._api_claims if key[0] == party.cluster}
+            for key in led:
+                self._led_to[key].append((span.since, span.until))
 
     def _backends(self, life: _Life, port: Mapping[str, Any]) -> list[Span]:
         """Return who answers for a Service port; the weak claim is the Service's own, for when nobody is known to."""
@@ -406,6 +423,18 @@ class _Building:
                 if held.since < until and since < held.until:
                     self.done.terms |= {(party, "api_server") for party in held.parties}
 
+    def add_unmasqueraded(self) -> None:
+        """Fill `unmasqueraded`; needs `addresses` and `endpoints`. Beside Calico's policies flannel masquerades too."""
+        states = [life.state for life in self._nodes]
+        flannel = {state.cluster for state in states if _runs_flannel(state.object)}
+        of_nodes = {
+            (cluster, address)
+            for (cluster, _), on_node in self._node_claims.items()
+            for address, claim in on_node
+            if not claim.weak and cluster not in flannel
+        }
+        self.done.unmasqueraded = list(self._masquerade.none_towards(of_nodes, states, self._led_to))
+
     def _api_server_pods(self) -> Iterator[tuple[AddressKey, int, int]]:
         """Labels can be set by anyone; only kube-system's host-network pods are believed."""
         for life in self._pods:
@@ -467,7 +496,7 @@ def _node_addresses(node: Mapping[str, Any]) -> dict[str, bool]:
     ]
     annotated = [annotations[key] for key in (*CALICO_ADDRESSES, *FLANNEL_ADDRESSES) if key in annotations]
     presumed = dict[str, bool]()
-    flannel = any(key in annotations for key in FLANNEL_ADDRESSES)
+    flannel = _runs_flannel(node)
     for cidr in _pod_ranges(node):
         block = ip_network(cidr)
         if block.num_addresses > 2:
@@ -475,6 +504,10 @@ def _node_addresses(node: Mapping[str, Any]) -> dict[str, bool]:
             if flannel:
                 presumed[str(block[0])] = True  # flannel.1
     return presumed | dict.fromkeys(_canonical([*listed, *annotated]), False)
+
+
+def _runs_flannel(node: Mapping[str, Any]) -> bool:
+    return any(key in node.get("metadata", {}).get("annotations", {}) for key in FLANNEL_ADDRESSES)
 
 
 def _pod_ranges(node: Mapping[str, Any]) -> list[str]:
@@ -495,6 +528,13 @@ def _cluster_ips(service: Mapping[str, Any]) -> list[str]:
 def _outer_addresses(service: Mapping[str, Any]) -> list[str]:
     ingress = service.get("status", {}).get("loadBalancer", {}).get("ingress", ())
     return list(dict.fromkeys([*service.get("spec", {}).get("externalIPs", ()), *(i["ip"] for i in ingress)]))
+
+
+def _is_outer(service: Mapping[str, Any]) -> bool:
+    """Whether a Service is reached by more than its cluster addresses."""
+    spec = service.get("spec", {})
+    typed = spec.get("type") in ("NodePort", "LoadBalancer") or any(p.get("nodePort") for p in spec.get("ports", ()))
+    return typed or bool(_outer_addresses(service))
 
 
 def _host_ports(pod: State) -> Iterator[tuple[str, int, int, str | None]]:
