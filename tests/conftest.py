@@ -3,7 +3,13 @@
 import importlib
 import pkgutil
 
+from hypothesis import settings
+
 import vzflow
+
+# A machine that is busy fails no test.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 #: The files that take longest; begun first, so that no process is left alone with one at the end.
 LONG = ("test_cli", "test_queries", "test_wheel", "test_verdicts")

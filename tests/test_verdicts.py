@@ -27,7 +27,7 @@ PORTS = [53, 443, 5432, 8080, 8081, 9100, 15021, 40000]
 PROVEN = ["syn", "log", "reporter", "request"]
 Row = dict[str, Any]
 hours = st.integers(8, 14).map(lambda hour: f"2026-01-01T{hour:02d}:00:00Z")
-runs = settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+runs = settings(max_examples=25, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 
 def closed(*values: Any) -> st.SearchStrategy[Any]:

@@ -42,7 +42,7 @@ def observed(draw: st.DrawFn) -> dict[str, object]:
     st.lists(st.tuples(MINUTES, st.lists(observed(), max_size=3)), min_size=1, max_size=7),
     st.lists(st.tuples(MINUTES, st.sampled_from(["ADDED", "MODIFIED", "DELETED"]), observed()), max_size=5),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_what_is_left_says_the_same(tmp_path_factory, snapshots, events):
     """Every table that queries join is the same, row for row."""
     path = tmp_path_factory.mktemp("watch") / "watch.jsonl"

@@ -216,7 +216,7 @@ def damaged(draw: st.DrawFn) -> object:
 
 
 @given(damaged())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_whatever_an_event_holds_it_is_read_or_refused_in_one_line(tmp_path_factory, document):
     """Never a traceback, also when the timeline is made of it."""
     path = tmp_path_factory.mktemp("events") / "a"

@@ -933,7 +933,7 @@ def any_pod(draw: st.DrawFn) -> dict[str, object]:
 
 
 @given(st.lists(st.tuples(MINUTES.map(clock), st.lists(any_pod(), max_size=6)), min_size=1, max_size=3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_intervals_of_one_key_are_disjoint_whatever_pods_claim(snapshots):
     """The queries join at most one row per key and moment; contradictory snapshots must not break that."""
     made = timeline(objects(*((t, [*pods, WEB, N1, MESH]) for t, pods in snapshots)))

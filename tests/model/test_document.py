@@ -578,7 +578,7 @@ def test_model_reads_the_same_without_the_parser_written_in_c(shipped: Model, mo
 
 
 @given(st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_damaged_text_is_a_model_or_one_clear_problem(data: st.DataObject):
     """Whatever an editor does to a file, no other exception reaches the user."""
     at = data.draw(st.integers(0, len(SMALL) - 1))

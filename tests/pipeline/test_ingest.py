@@ -322,7 +322,7 @@ def test_shorter_log_that_begins_like_a_stream_is_its_own(store, tmp_path, once,
 
 
 @given(st.data())
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_cutting_a_log_into_growing_versions_gives_the_same_flows(tmp_path_factory, data):
     """Wherever an ingest finds the end of a growing log, and also if it is gzipped in between."""
     whole = envoy_log(0, 12) + b"not a line of this format\n" + envoy_log(12, 20) + b"\n" + envoy_line(20)
@@ -548,7 +548,7 @@ def test_snapshot_is_added_once(store, tmp_path):
 
 
 @given(st.binary(max_size=400), st.sampled_from([b"", capture(2), envoy_log(0, 2), calico_line(0), b"\x1f\x8b\x08"]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_random_bytes_never_crash(tmp_path_factory, noise, begin):
     """Hostile bytes, also behind a good beginning, are rows, rejects or one error."""
     folder = tmp_path_factory.mktemp("random")

@@ -181,7 +181,7 @@ def test_log_that_only_grows_while_it_is_read_is_fine(log):
 
 
 @given(cut=st.integers(0, 20_000), size=st.sampled_from([1, 100, 1 << 20]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_truncated_gzip_gives_all_that_can_be_unpacked(cut, size):
     """A read that asks for more than there is must not lose what there is."""
     text = b"".join(b"line %d %d\n" % (n, n * n) for n in range(3000))
@@ -249,7 +249,7 @@ def test_input_of_another_format_than_wanted_is_unreadable(log, wanted):
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_random_bytes_are_found_or_refused(tmp_path_factory, content):
     """Hostile bytes give a segment or UnreadableInput, never another exception."""
     path = tmp_path_factory.getbasetemp() / "random"

@@ -239,7 +239,7 @@ HELD = (WEB, DB, "10.1.0.1", "203.0.113.9", "127.0.0.1", "10.0.0.5")
 PRINCIPALS = (account("web"), account("db"), account("late"), account("web", domain="elsewhere.example"), "-")
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.sampled_from(HELD), st.sampled_from(PRINCIPALS)), min_size=1, max_size=12))
 def test_a_principal_never_changes_who_held_a_known_address(tmp_path_factory, clients):
     """Whatever a certificate says: at most it contradicts."""

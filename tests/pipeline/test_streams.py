@@ -118,7 +118,7 @@ def cut_in_pieces(begin, end):
 
 
 @given(st.data())
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_what_is_found_on_the_way_is_what_is_found_beforehand(tmp_path_factory, data):
     """Whatever is stored of logs that begin alike, and wherever they are cut: the same receipts and rows."""
     made = data.draw(st.sampled_from([envoy_log, cut_in_pieces]))

@@ -83,7 +83,7 @@ def test_compressed_three_times_is_left_for_the_user(tmp_path):
 
 
 @given(codec=st.sampled_from(CODECS[1:]), cut=st.integers(5, 100_000), size=st.sampled_from([7, 4096, 5000, 1 << 20]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_truncated_stream_ends_at_the_same_byte_whoever_reads_it(codec, cut, size):
     """The digest of a damaged file must not depend on the size of a buffer."""
     data = packed(TEXT, codec)[:cut]
@@ -104,7 +104,7 @@ def test_truncated_stream_gives_its_whole_blocks(codec):
 
 
 @given(st.sampled_from([b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"BZh9", b"\x04\x22\x4d\x18"]), st.binary(max_size=300))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_random_bytes_behind_a_magic_number_are_damage_at_most(begin, noise):
     """Hostile bytes give some bytes or none, never an exception."""
     unpacked(begin + noise)

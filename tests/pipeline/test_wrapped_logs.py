@@ -91,7 +91,7 @@ RUNTIMES = {
 
 
 @given(st.data())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_cutting_a_log_of_pieces_anywhere_gives_every_line_once(tmp_path_factory, data):
     """Wherever an ingest finds the end: between pieces, in one, and compressed or not."""
     whole = in_pieces(0, 9, RUNTIMES[data.draw(st.sampled_from(sorted(RUNTIMES)))])

@@ -2,7 +2,7 @@
 
 import io
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vzflow.flow.errors import REJECT_KEEPS
@@ -38,7 +38,6 @@ def test_line_over_the_limit_at_the_end_of_the_input_is_rejected():
 
 
 @given(st.lists(st.binary(max_size=20).filter(lambda b: b"\n" not in b)))
-@settings(deadline=None)
 def test_every_line_is_yielded_or_counted(parts):
     """Nothing disappears silently."""
     found, tally = split(b"".join(part + b"\n" for part in parts))

@@ -82,7 +82,7 @@ def line(**changes):
 
 
 @needs_core
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @example([line(end_time=RECORD["start_time"]), line(end_time=RECORD["start_time"] - 1)])
 @example([line(host=None), line(host=None, kubernetes={"pod_name": "p", "namespace_name": "n"})])
 @given(st.lists(records() | st.sampled_from([b"", b"no flow", b"{", b"[]", b'{"a":1}\r']), min_size=1, max_size=12))
@@ -99,7 +99,7 @@ BESIDE = [
 
 
 @needs_core
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @example([line(), hit(line()), hit(hit(line()))], {})
 @example([hit(line()), line(), hit(hit(line())), hit(b"[]"), hit(b'{"_source": null}')], {})
 @given(st.lists(records() | st.builds(hit, records() | st.just(b"1")), min_size=1, max_size=8), st.sampled_from(BESIDE))

@@ -615,7 +615,7 @@ FRAGMENTS = (
 @pytest.mark.parametrize("column", [*HEADERS, "method", "upstream_service_time", "response_code_details",
                                     "requested_server_name"])  # fmt: skip
 @given(value=st.lists(st.sampled_from(FRAGMENTS), max_size=12).map("".join))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_column_that_others_fill_can_change_another(column, value):
     """
     Whatever a client or an upstream writes, the line is a reject or every column of the flow but that one is unchanged.
@@ -841,14 +841,14 @@ ODD_VALUES = (
 
 @given(st.dictionaries(st.sampled_from(sorted({*INBOUND, *MTLS, "downstream_transport_failure_reason"})),
                        st.sampled_from(ODD_VALUES), max_size=4))  # fmt: skip
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_values_give_a_flow_or_a_named_reject(changes):
     """No value raises anything, and the tally always balances."""
     read_bytes(read, json.dumps(json.loads(as_json(INBOUND)) | changes).encode())
 
 
 @given(st.sampled_from(LINES), st.integers(0, 400), st.binary(max_size=4), st.integers(0, 4))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_mutated_lines_never_raise(line, at, insert, cut):
     """Bytes changed anywhere give flows, skips or rejects, and leave the next line alone."""
     whole = line.encode()
@@ -859,7 +859,6 @@ def test_mutated_lines_never_raise(line, at, insert, cut):
 
 
 @given(st.binary(max_size=200), st.sampled_from([b"", b"{", b"[2026-01-02T03:04:05.678Z] ", b"[C1] "]))
-@settings(deadline=None)
 def test_random_bytes_never_raise(data, beginning):
     """Whatever the file holds."""
     recognises(beginning + data)

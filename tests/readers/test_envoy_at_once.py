@@ -108,7 +108,7 @@ lines = st.lists(st.tuples(st.sampled_from(sorted(TRUTHS)), changes), min_size=1
 
 
 @for_all(st.sampled_from(sorted(FORMATS)), lines)
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 def test_both_roads_tell_the_same_of_every_text_line(name, lines):
     """Whatever stands in its columns: flows, rejects with their details, skips and counts."""
     data = b"\n".join(
@@ -124,7 +124,7 @@ others = st.sampled_from([None, 0, 1, 1.0, 2.5, True, "", "-", "x", {}, [], {"po
 @for_all(
     lines, st.booleans(), st.dictionaries(st.sampled_from([*ODD, "more", "log", "kubernetes"]), others, max_size=2)
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_both_roads_tell_the_same_of_every_json_line(lines, strings, more):
     """Also where a value is of another kind, or another key is there."""
     write = (
@@ -262,7 +262,7 @@ insides = st.sampled_from(
     st.lists(st.tuples(st.sampled_from([*[RUNTIME] * 9, *STAMPS]), tags, insides), max_size=12),
     st.sampled_from([1, 2, 5, 64]),
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_both_roads_tell_the_same_of_what_a_runtime_wrote(lines, rows):
     """Whole lines and pieces of two streams: the last piece of a line may look like a whole one."""
     written = [f"{RUNTIME} stdout F {as_text(INBOUND)}", *(f"{stamp} {tag}{inside}" for stamp, tag, inside in lines)]

@@ -199,7 +199,7 @@ values = st.one_of(
     truth=st.sampled_from(sorted(TRUTHS)),
     changes=st.dictionaries(st.sampled_from(CHOSEN), values, min_size=1, max_size=3),
 )
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 def test_any_bytes_in_any_chosen_text_give_the_true_flow_or_none(name, truth, changes):
     """Headers cannot hold line breaks; a server name could before Envoy 1.31.2, which no reader of lines can undo."""
     only = next(iter(changes)) if len(changes) == 1 else ""
@@ -215,7 +215,7 @@ def test_any_bytes_in_any_chosen_text_give_the_true_flow_or_none(name, truth, ch
 @for_all(
     st.sampled_from(sorted(FORMATS)), st.sampled_from(sorted(TRUTHS)), st.dictionaries(st.sampled_from(CHOSEN), values)
 )
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 def test_no_line_fits_two_known_layouts(name, truth, changes):
     """That is why the first known layout that fits is the one; but for server names with blanks before 1.3."""
     line = printed(FORMATS[name], TRUTHS[truth] | changes)
@@ -230,7 +230,7 @@ def test_no_line_fits_two_known_layouts(name, truth, changes):
 
 
 @for_all(st.sampled_from(sorted(ALL)), st.integers(0, 500), st.binary(max_size=5), st.integers(0, 5))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 def test_mutated_line_never_costs_its_neighbours(name, at, insert, cut):
     """Bytes changed anywhere give a flow, a skip or a reject, and the line after it is read."""
     whole = printed(ALL[name], TRUTHS["mtls"])

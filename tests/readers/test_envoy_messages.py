@@ -260,7 +260,7 @@ ODD = (None, True, 0, -1, 1.5, "", "-", [], {}, [1], {"a": 1}, "x", "9" * 30, [N
         [message(https=[http(common(tlsProperties=TLS))], tcps=[tcp(common())]), export(text(as_text(INBOUND)))]
     ),
 )
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_odd_values_anywhere_give_flows_or_a_named_reject(changes, data):
     """Nothing raises, and the next line is read."""
     whole = json.loads(data)

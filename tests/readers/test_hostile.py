@@ -86,7 +86,7 @@ def test_damaged_file_is_read_the_same_compiled_interpreted_and_in_dribs(part):
         same(SEED, number, core)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     seed=st.sampled_from(seeds()),
     edits=st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 255)), max_size=12),
@@ -101,7 +101,7 @@ def test_wrong_bytes_anywhere_lose_no_packet(seed, edits, cut, limits):
     held(bytes(data[: cut or None]), **limits)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     link=st.sampled_from([0, 1, 9, 12, 50, 101, 108, 113, 127, 195, 239, 276]),
     frames=st.lists(st.tuples(st.binary(max_size=90), st.integers(0, 100)), min_size=1, max_size=6),

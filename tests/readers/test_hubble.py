@@ -393,7 +393,7 @@ def test_recognises_events_and_nothing_of_other_json():
 LINES = [json.dumps(record) for record in (WRAPPED, REPLY, DROP)]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(LINES), st.data())
 def test_damaged_line_costs_its_neighbours_nothing(line, data):
     """Whatever a line turns into, the lines around it are read as they are."""
@@ -414,7 +414,7 @@ _VALUES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.dictionaries(st.sampled_from(sorted({*FLOW, "l7", "reply", "drop_reason"})), _VALUES, max_size=4))
 def test_any_json_in_any_field_is_a_row_or_put_aside(changes):
     """Fields of the wrong kind never crash the reader."""

@@ -69,7 +69,7 @@ def agrees(found):
             assert said == expected(line), line
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(objects, min_size=1, max_size=8), st.booleans(), st.sampled_from([None, (",", ":"), (" ,\t", " : ")]))
 def test_a_line_that_is_read_holds_what_json_says(records, ascii_only, separators):
     """Whatever the writer's habits are; what is not plain is left, and never costs the line after it."""

@@ -97,7 +97,7 @@ counts = st.sampled_from(["0", "-", "", "007", "9" * 18, "9" * 19, "-1", "1x"]) 
 @given(st.lists(st.builds(printed, times, texts, words, counts, texts, ends, words, ends), min_size=1, max_size=5))
 @example([printed(one="10.0.0.1:1"), printed(one="10.0.0.12:1"), printed(one="10.0.0.1")])
 @example([printed(text=""), printed(text="a"), printed(text="ab"), printed(text="a")])
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 def test_a_line_is_read_as_the_expression_reads_it_or_left(lines):
     """What it leaves is what the expression does not fit, or what is too long, too large or not ASCII."""
     found = cells(line_core, b"\n".join(lines) + b"\n")

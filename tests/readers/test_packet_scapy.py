@@ -392,7 +392,7 @@ def test_dissector_that_raises_a_plain_exception_is_a_skip(link_type, data):
     assert seen(link_type, data) is SkipReason.NOT_IP
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     link_type=st.sampled_from([1, 0, 9, 12, 50, 51, 101, 105, 108, 113, 127, 195, 228, 229, 239, 276, 999]),
     head=st.sampled_from([b"", ethernet(FOUR), FOUR, SIX, bytes(IP(proto=47) / GRE(proto=0x6558) / INNER)]),

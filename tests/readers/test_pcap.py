@@ -339,7 +339,7 @@ def test_capture_cut_in_two_at_an_idle_gap_gives_the_same_totals():
     assert [[row[name] for name in counts] for row in whole] == [[row[name] for name in counts] for row in parts]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(tail=st.binary(max_size=400), header=st.sampled_from([PLAIN[:24], NG[:48], PLAIN, NG]))
 def test_random_bytes_after_a_valid_header_raise_nothing(tail, header):
     """Hostile or broken files end in a balanced tally, never in a traceback."""
@@ -347,7 +347,7 @@ def test_random_bytes_after_a_valid_header_raise_nothing(tail, header):
     assert sum(row["packets_sent"] + row["packets_received"] for row in rows) == tally.in_flows
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     seed=st.sampled_from([PLAIN, NG]),
     edits=st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=20),
@@ -365,7 +365,7 @@ def test_flipped_bytes_raise_nothing_but_unreadable_input(seed, edits):
     assert tally.balanced
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.permutations(list(range(len(TALK)))))
 def test_reordered_packets_are_all_counted(order):
     """A shuffled capture loses no packet and invents none."""

@@ -477,7 +477,7 @@ def test_tls_1_3_that_came_to_nothing_may_have_been_quic():
 LOGS = [as_tsv(CONN), as_tsv(SSL, "ssl"), json.dumps(CONN) + "\n", json.dumps(SSL) + "\n"]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(LOGS), st.data())
 def test_damaged_row_costs_its_neighbours_nothing(log, data):
     """Whatever a row turns into, the rows around it are read as they are."""
@@ -493,7 +493,7 @@ def test_damaged_row_costs_its_neighbours_nothing(log, data):
     assert {**whole[0], "record": 0} == {**whole[1], "record": 0}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @example(b"")
 @given(st.binary(max_size=200))
 def test_any_bytes_are_rows_skips_or_put_aside(noise):

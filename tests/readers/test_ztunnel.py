@@ -478,7 +478,7 @@ def test_published_lines_in_a_container_log_are_read():
 LINES = [as_text(OUTBOUND), as_text(DENIED, early_2024=True), as_json(INBOUND), as_json(EARLY, "connection failed")]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(LINES), st.data())
 def test_damaged_line_costs_its_neighbours_nothing(line, data):
     """Whatever a line turns into, the lines around it are read as they are."""
@@ -492,7 +492,7 @@ def test_damaged_line_costs_its_neighbours_nothing(line, data):
     assert [row["responder_port"] for row in rows if row["record"] in (1, 3)] == [8080, 8080]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(st.characters(exclude_categories=("Cs",)), max_size=60))
 def test_no_error_text_changes_another_column(text):
     """An error's text is a peer's; it says how a connection ended, and nothing of who or what protected it."""

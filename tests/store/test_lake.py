@@ -84,7 +84,7 @@ def test_flows_come_back_as_they_were_given(lake):
     ),
     st.integers(min_value=1, max_value=9),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_times_in_any_order_come_back_whole_and_sorted(tmp_path_factory, times, size):
     """Every time finds a partition, also before 1970 and beyond any calendar; files are sorted by time, none last."""
     lake = Lake.open(tmp_path_factory.mktemp("store"), create=True)

@@ -287,7 +287,7 @@ MARKS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(MARKS | st.text(max_size=5), max_size=60).map("".join), st.sampled_from(["p.md", "p.html"]))
 def test_no_document_breaks_the_import_and_every_row_is_a_rule_or_told(text, path):
     """Whatever stands there: the model loads, and rows = rules + rows told."""
@@ -302,7 +302,7 @@ def test_no_document_breaks_the_import_and_every_row_is_a_rule_or_told(text, pat
         assert all(1 <= t.line <= len(got.document.source.lines) and t.column >= 1 for t in got.troubles)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.tuples(

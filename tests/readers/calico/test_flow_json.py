@@ -435,7 +435,7 @@ ODD_VALUES = (
 
 
 @given(st.dictionaries(st.sampled_from(sorted(RECORD)), st.sampled_from(ODD_VALUES), max_size=4))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_values_give_a_flow_or_a_named_reject(changes):
     """No value raises anything, and the tally always balances."""
     read_bytes(read, json.dumps(RECORD | changes).encode())
@@ -443,7 +443,7 @@ def test_any_values_give_a_flow_or_a_named_reject(changes):
 
 @given(st.integers(0, len(json.dumps(RECORD)) - 1), st.binary(max_size=4), st.integers(0, 4))
 @example(0, b"\n", 0)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_mutated_lines_never_raise(at, insert, cut):
     """Bytes changed anywhere give flows or rejects."""
     line = json.dumps(RECORD).encode()
@@ -454,7 +454,6 @@ def test_mutated_lines_never_raise(at, insert, cut):
 
 
 @given(st.binary(max_size=200))
-@settings(deadline=None)
 def test_random_bytes_never_raise(data):
     """Whatever the file holds."""
     recognises(data)

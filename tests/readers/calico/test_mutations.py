@@ -88,7 +88,7 @@ PARTS = (*LINES.values(), "", "{", "[", "[{", "]", '{"items":[', "data:", ":", "
 
 
 @given(st.lists(st.sampled_from(PARTS), max_size=12), st.binary(max_size=30))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_order_of_lines_balances(lines, noise):
     """Shapes may be mixed, lists may begin and never end."""
     data = "\n".join(lines).encode() + noise

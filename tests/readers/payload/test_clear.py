@@ -111,7 +111,7 @@ def test_conversation_cut_anywhere_names_nothing_else(said, name):
         assert facts.app_protocol in (None, "http", name)
 
 
-@settings(max_examples=2_000, deadline=None)
+@settings(max_examples=2_000)
 @given(st.integers(0, 1 << 64), st.integers(0, 200), st.integers(0, 200), st.booleans())
 def test_random_bytes_prove_nothing(seed, size, other_size, ended):
     """Encrypted bytes of protocols unknown to us look like this."""
@@ -125,7 +125,7 @@ STARTS = [b"\0\0\0", b"*", b"ES", b"AMQP", b"PRI ", b"GET ", b"\x30\x82", b"220 
           b"SSH-", b"\x16\3\1", b"\x17\3\3", b"INFO {", b"get ", b"CAP ", b"\0\0\0\x0a"]  # fmt: skip
 
 
-@settings(max_examples=1_500, deadline=None)
+@settings(max_examples=1_500)
 @given(st.sampled_from(STARTS), st.sampled_from(STARTS), st.integers(0, 1 << 64), st.integers(0, 80))
 def test_first_bytes_of_a_protocol_before_random_ones_prove_nothing(start, other, seed, size):
     """A first byte only says what to ask next."""

@@ -172,7 +172,7 @@ def test_datagrams_cut_anywhere_are_never_plaintext_and_never_more_than_the_whol
             assert facts.tls_sni in (None, whole.tls_sni)
 
 
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=1_000)
 @given(
     st.sampled_from([b"", b"\xc3\0\0\0\1\x08", b"\x16\xfe\xfd\0\0", b"\x17\xfe\xfd\0\1", b"\1\0\0\0"]),
     st.integers(0, 1 << 64),

@@ -201,7 +201,7 @@ def test_multicast_dns_asks_for_dozens_of_names_at_once():
     assert concluded(datagrams(b"\0\0\0\0\4\x17\0\0\0\x0b\0\x01" + question)) == ("unknown", "datagram", None)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.binary(max_size=200), st.binary(max_size=200))
 def test_random_payload_is_not_called_plaintext_or_tls(first, second):
     """Encrypted bytes of protocols unknown to us look like this."""

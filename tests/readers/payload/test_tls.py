@@ -301,7 +301,7 @@ def test_names_that_a_peer_chose_cannot_break_the_list(connect):
     assert facts.tls_alpn == "istio\\x2ch2,http/1.1"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_damaged_certificates_give_a_uri_or_none(data):
     """DER is walked by hand, on bytes anybody may send."""
@@ -326,7 +326,7 @@ def test_uri_of_the_undamaged_certificate_is_found():
     assert judge_streams(*streams([("server", flight)]), ended=False).principals[1] == CLIENT_URI
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.sampled_from([b"", b"\x16\x03\x01", b"\x16\x03\x03\x00\x40\x01\x00\x00\x3c\x03\x03"]), st.binary(max_size=300)
 )
@@ -353,7 +353,7 @@ def damaged(chosen, flights):
     return made
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kind=st.integers(0, 4), seed=st.integers(0, 1 << 64), ended=st.booleans())
 def test_damaged_tls_that_was_not_mutual_is_never_called_mutual_or_clear(not_mutual, kind, seed, ended):
     """No change of bytes, order or end makes proof of what was not there."""
@@ -375,7 +375,7 @@ def not_mutual(connect):
     ]
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(newest=st.booleans(), seed=st.integers(0, 1 << 64), ended=st.booleans())
 def test_damaged_mutual_tls_is_never_called_clear(mutual, newest, seed, ended):
     """Whatever is lost of it, what is left looks like no protocol in clear."""

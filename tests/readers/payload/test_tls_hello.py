@@ -137,7 +137,7 @@ def test_answer_cut_before_its_extensions_names_no_version():
         assert facts.tls_version is None
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.binary(max_size=200), st.booleans(), st.booleans(), st.integers(-5, 300))
 def test_any_bytes_are_read_without_error(data, client, cookie, end):
     """Hellos come from the network."""

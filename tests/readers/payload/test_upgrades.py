@@ -115,7 +115,7 @@ def test_conversation_cut_anywhere_is_not_called_plaintext(said):
         assert judged(*kept, ended=False).transport == "unknown"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from([*IN_CLEAR.values()]), st.binary(max_size=40), st.booleans())
 def test_any_bytes_after_a_beginning_are_judged_without_error(case, tail, late):
     """Everything comes from the network."""
