@@ -99,11 +99,12 @@ WITH heard AS (
   JOIN candidate_term t ON t.party_id = p.party_id
   WHERE p.kind = 'pod' AND NOT coalesce(p.host_network, false)
 ), captured AS (
-  SELECT DISTINCT t.term, c.port_lo, c.port_hi
-  FROM party_capture c
-  JOIN party p ON p.profile = c.profile
-  JOIN lived l ON l.party_id = p.party_id
-  JOIN candidate_term t ON t.party_id = p.party_id
+  SELECT DISTINCT s.term, c.port_lo, c.port_hi
+  FROM (
+    SELECT DISTINCT t.term, p.profile
+    FROM party p JOIN lived l ON l.party_id = p.party_id JOIN candidate_term t ON t.party_id = p.party_id
+  ) s
+  JOIN party_capture c ON c.profile = s.profile
 ), sighted AS (
   SELECT g.rule_id, w.source, w.tells, 1 AS certain, 0 AS hidden
   FROM rule_grant g JOIN watched w ON w.term = g.from_term

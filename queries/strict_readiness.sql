@@ -21,8 +21,11 @@ WITH lived AS (
   SELECT DISTINCT p.cluster, p.namespace, p.workload, k.component
   FROM party p JOIN lived l ON l.party_id = p.party_id JOIN party_component k ON k.party_id = p.party_id
 ), captured AS (
-  SELECT DISTINCT p.cluster, p.namespace, p.workload, c.port_lo, c.port_hi
-  FROM party p JOIN lived l ON l.party_id = p.party_id JOIN party_capture c ON c.profile = p.profile
+  SELECT DISTINCT w.cluster, w.namespace, w.workload, c.port_lo, c.port_hi
+  FROM (
+    SELECT DISTINCT p.cluster, p.namespace, p.workload, p.profile FROM party p JOIN lived l ON l.party_id = p.party_id
+  ) w
+  JOIN party_capture c ON c.profile = w.profile
 ), witness AS (
   SELECT e.exchange_id, max(CASE WHEN f.transport = 'mtls' AND f.transport_grade = 'proven' THEN 1 ELSE 0 END) AS proven,
     max(CASE WHEN f.transport = 'tls' AND f.transport_basis IN ('certificate_withheld', 'peer_empty') THEN 1 ELSE 0 END)

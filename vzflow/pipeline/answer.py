@@ -32,7 +32,7 @@ def report_facts(judge: Judge, asked: Asked, baseline: pa.Table | None = None) -
     With a *baseline* (see `load_baseline`) findings are marked `new` or not, and only what is new counts in the gate.
     """
     with session(judge, asked) as duck:
-        for name in ("contradiction", "exchange", "edge"):  # a dozen questions read them: computed once
+        for name in ("vantage", "contradiction", "exchange_flow", "exchange", "edge"):  # many read them: computed once
             duck.create_table(name, catalogue.views()[name].sql)
         window = _one(duck, "observed_minutes")
         summary = _rows(duck, "summary")
