@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from ipaddress import ip_network
 from itertools import pairwise
 from typing import Any
@@ -41,6 +42,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = datetime.resolution
 
 
+@lru_cache(maxsize=1 << 14)
 def microseconds(text: str) -> int:
     """
     Return an RFC 3339 time, as Kubernetes writes it, in microseconds since 1970 UTC.
@@ -302,3 +304,11 @@ def kept(kind: str, item: dict[str, Any]) -> dict[str, Any]:
         WrongShape: A field holds what Kubernetes never writes there; the message begins with the field's path.
     """
     return _cut(KEPT.get(kind, _OWNED), item) or {}
+
+
+def controller(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the owner that controls an object: one that says so, or its only one; null where there is none."""
+    owners = [o for o in content.get("metadata", {}).get("ownerReferences", ()) if "kind" in o and "name" in o]
+    controllers = [o for o in owners if o.get("controller")] or (owners if len(owners) == 1 else [])
+    # The mirror of a static pod belongs to its node, which is no workload.
+    return next((o for o in controllers if o["kind"] != "Node"), None)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from vzflow.identity.kept import microseconds
 from vzflow.identity.lives import State
 from vzflow.identity.party import Policy
-from vzflow.identity.phases import Phase, phases, steps_of, within
+from vzflow.identity.phases import Phase, Step, phases, steps_of
 
 #: Istio's root namespace: a policy there without a selector is for the whole mesh.
 ROOT = "istio-system"
@@ -19,29 +20,36 @@ MODES = frozenset({"STRICT", "PERMISSIVE", "DISABLE"})
 class Policies:
     """The PeerAuthentications and Sidecars of all clusters, over time."""
 
-    def __init__(self, states: Iterable[State]) -> None:
+    def __init__(self, states: Iterable[State[Any]]) -> None:
         self._steps = steps_of(s for s in states if s.kind in ("PeerAuthentication", "Sidecar"))
-        self._phases: dict[
-            tuple[str, str | None, tuple[tuple[str, str], ...]], list[Phase[tuple[Policy, ...]]]
-        ] = {}  # fmt: skip
+        self._asked: dict[tuple[str, str | None], list[str]] = {}  # keys of labels that some selector there asks for
+        self._phases: dict[tuple[str, str | None, tuple[str | None, ...]], list[Phase[tuple[Policy, ...]]]] = {}
 
-    def phases(self, pod: State, labels: Mapping[str, str]) -> list[Phase[tuple[Policy, ...]]]:
+    def phases(
+        self, cluster: str, namespace: str | None, labels: Mapping[str, str]
+    ) -> list[Phase[tuple[Policy, ...]]]:  # fmt: skip
         """
-        Return the spans of a pod's state in which one set of policies selects it; together they cover it.
+        Return the spans in which one set of policies selects a pod with such labels; together they cover all time.
 
         Between two snapshots that differ, both sets may have held: such spans overlap. Of several policies of one
         level only the oldest counts, and port modes only with a selector; one with a selector in the root namespace
         selects nothing (Istio: ComposePeerAuthentication in pilot/pkg/security/authn).
         """
-        key = (pod.cluster, pod.namespace, tuple(sorted(labels.items())))
+        place = (cluster, namespace)
+        if place not in self._asked:
+            states = (state for steps in self._relevant(*place) for *_, state in steps if state is not None)
+            self._asked[place] = sorted({key for state in states for key in _wanted(state)})
+        key = (*place, tuple(map(labels.get, self._asked[place])))
         if key not in self._phases:
-            namespaces = {ROOT, pod.namespace}
-            relevant = [steps for n in namespaces for steps in self._steps.get((pod.cluster, n), {}).values()]
-            self._phases[key] = phases(relevant, lambda states: _effective(states, labels))
-        return list(within(self._phases[key], pod.since, pod.until))
+            self._phases[key] = phases(self._relevant(*place), lambda states: _effective(states, labels))
+        return self._phases[key]
+
+    def _relevant(self, cluster: str, namespace: str | None) -> list[list[Step]]:
+        namespaces = {ROOT, namespace}
+        return [steps for n in namespaces for steps in self._steps.get((cluster, n), {}).values()]
 
 
-def _effective(states: list[State], labels: Mapping[str, str]) -> tuple[Policy, ...]:
+def _effective(states: list[State[Any]], labels: Mapping[str, str]) -> tuple[Policy, ...]:
     said = [s for s in states if s.kind == "PeerAuthentication"]
     sidecars = _oldest((s for s in states if s.kind == "Sidecar"), labels)
     return (
@@ -50,9 +58,9 @@ def _effective(states: list[State], labels: Mapping[str, str]) -> tuple[Policy, 
     )
 
 
-def _oldest(states: Iterable[State], labels: Mapping[str, str]) -> dict[int, tuple[int, str, State]]:
+def _oldest(states: Iterable[State[Any]], labels: Mapping[str, str]) -> dict[int, tuple[int, str, State[Any]]]:
     """Return level -> (creation, name, object): of several that select on one level the oldest."""
-    oldest: dict[int, tuple[int, str, State]] = {}
+    oldest: dict[int, tuple[int, str, State[Any]]] = {}
     for state in states:
         level = _level(state, labels)
         if level is not None:
@@ -64,16 +72,21 @@ def _oldest(states: Iterable[State], labels: Mapping[str, str]) -> dict[int, tup
     return oldest
 
 
-def _level(state: State, labels: Mapping[str, str]) -> int | None:
-    spec = state.object.get("spec", {})
-    wanted = spec.get("selector", {}).get("matchLabels", {}) or spec.get("workloadSelector", {}).get("labels", {})
+def _level(state: State[Any], labels: Mapping[str, str]) -> int | None:
+    wanted = _wanted(state)
     if not wanted:
         return MESH if state.namespace == ROOT else NAMESPACE
     selects = state.namespace != ROOT and all(labels.get(k) == v for k, v in wanted.items())
     return WORKLOAD if selects else None
 
 
-def _own_tls(since: int, name: str, sidecar: State) -> Iterator[Policy]:
+def _wanted(state: State[Any]) -> Mapping[str, str]:
+    spec = state.object.get("spec", {})
+    wanted: Mapping[str, str] = spec.get("selector", {}).get("matchLabels", {})
+    return wanted or spec.get("workloadSelector", {}).get("labels", {})
+
+
+def _own_tls(since: int, name: str, sidecar: State[Any]) -> Iterator[Policy]:
     """Yield the ports on which a Sidecar lets the proxy speak TLS of its own: no mutual TLS of the mesh ends there."""
     for listener in sidecar.object.get("spec", {}).get("ingress", ()):
         number = listener.get("port", {}).get("number")
@@ -81,7 +94,7 @@ def _own_tls(since: int, name: str, sidecar: State) -> Iterator[Policy]:
             yield Policy(OWN_TLS, number, "DISABLE", name, since)
 
 
-def _modes(level: int, since: int, name: str, state: State) -> Iterator[Policy]:
+def _modes(level: int, since: int, name: str, state: State[Any]) -> Iterator[Policy]:
     spec = state.object.get("spec", {})
     ports = spec.get("portLevelMtls", {}) if level == WORKLOAD else {}
     said = [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from ipaddress import ip_network
@@ -17,7 +16,7 @@ from vzflow.flow.errors import UsageProblem
 from vzflow.flow.key import address_key
 from vzflow.flow.lookups import FOREVER, IDENTITY
 from vzflow.identity.intervals import Interval
-from vzflow.identity.party import Party, profile_of
+from vzflow.identity.party import Party, Traits, profile_of
 from vzflow.identity.timeline import Timeline, timeline
 
 #: Ranges that mean the same everywhere. Sources: RFC 1122 (0.0.0.0, 127/8), 4291 (::, ::1, fe80::/10, ff00::/8),
@@ -81,20 +80,19 @@ def tables(objects: pa.Table, clusters: Sequence[str], ranges: Iterable[Range] =
         UsageProblem: A configured range is not a CIDR.
     """
     found = timeline(objects)
-    everywhere = sorted({*clusters, *objects.column("cluster").unique().to_pylist()})
+    everywhere = sorted({*clusters, *found.clusters})
     configured = list(ranges)
-    named = {Party(c, "range", f"range:{r.name}"): r.name for c in everywhere for r in configured}
+    named = {Traits(c, "range").party(f"range:{r.name}"): r.name for c in everywhere for r in configured}
     parties = {p.id: p for p in (*found.parties.values(), *named)}
     sets: dict[str, tuple[str, ...]] = {}
     address_range = [row for c in everywhere for row in _address_ranges(c, found, configured)]
     public = [row for c in everywhere for row in _public(c, found, configured, sets)]
     rows: dict[str, list[dict[str, Any]]] = {
-        **_of_parties(parties.values(), found.ports),
+        **_of_parties(parties.values(), found),
         "party_address_term": [
             {"party_id": party, "term": term}
             for party, term in (*found.terms, *((p.id, f"range:{name}") for p, name in named.items()))
         ],
-        "party_port": [dict(zip(IDENTITY["party_port"].names, row, strict=True)) for row in found.ports],
         "pods_listed": [
             {"cluster": cluster, "listed_at": since, "known_until": until}
             for cluster, since, until in found.pods_listed
@@ -150,41 +148,39 @@ def _interval(interval: Interval, sets: dict[str, tuple[str, ...]]) -> dict[str,
     }
 
 
-def _of_parties(
-    parties: Iterable[Party], ports: Iterable[tuple[str, str, int, str]]
-) -> dict[str, list[dict[str, Any]]]:
-    known: dict[str, set[tuple[str, int, str]]] = defaultdict(set)
-    for party_id, protocol, port, role in ports:
-        known[party_id].add((protocol, port, role))
-    rows: dict[str, list[dict[str, Any]]] = {"party": [], "party_label": [], "party_capture": [], "party_policy": []}
+def _of_parties(parties: Iterable[Party], found: Timeline) -> dict[str, list[dict[str, Any]]]:
+    rows: dict[str, list[dict[str, Any]]] = {
+        "party": [], "party_label": [], "party_capture": [], "party_policy": [], "party_port": [],
+    }  # fmt: skip
     for party in parties:
+        traits = party.traits
         one: Mapping[str, Any] = {"party_id": party.id}
-        labels = None if party.labels is None else json.dumps(dict(party.labels), sort_keys=True)
+        labels = None if traits.labels is None else json.dumps(dict(traits.labels), sort_keys=True)
+        ports = traits.ports | found.ports.get(party.id, frozenset())
         rows["party"].append(
             {
                 **one,
-                "cluster": party.cluster,
-                "kind": party.kind,
-                "namespace": party.namespace,
-                "pod": party.name if party.kind == "pod" else None,
-                "workload": party.workload,
-                "workload_kind": party.workload_kind,
-                "service_account": party.service_account,
+                "cluster": traits.cluster,
+                "kind": traits.kind,
+                "namespace": traits.namespace,
+                "pod": party.name if traits.kind == "pod" else None,
+                "workload": traits.workload,
+                "workload_kind": traits.workload_kind,
+                "service_account": traits.service_account,
                 "labels": labels,
                 "node": party.node,
-                "in_mesh": party.in_mesh,
-                "host_network": party.host_network,
-                "profile": profile_of(frozenset(known[party.id]), party.capture, party.policies)
-                if party.kind == "pod"
-                else None,
-                "masqueraded": party.masqueraded,
+                "in_mesh": traits.in_mesh,
+                "host_network": traits.host_network,
+                "profile": profile_of(ports, traits.capture, traits.policies) if traits.kind == "pod" else None,
+                "masqueraded": traits.masqueraded,
             }
         )
-        rows["party_label"] += [{**one, "key": key, "value": value} for key, value in party.labels or ()]
-        rows["party_capture"] += [{**one, "port_lo": lo, "port_hi": hi, "proxy": by} for lo, hi, by in party.capture]
+        rows["party_port"] += [{**one, "protocol": p, "port": number, "role": role} for p, number, role in ports]
+        rows["party_label"] += [{**one, "key": key, "value": value} for key, value in traits.labels or ()]
+        rows["party_capture"] += [{**one, "port_lo": lo, "port_hi": hi, "proxy": by} for lo, hi, by in traits.capture]
         rows["party_policy"] += [
             {**one, "level": p.level, "port": p.port, "mode": p.mode, "name": p.name, "since": p.since}
-            for p in party.policies
+            for p in traits.policies
         ]
     return rows
 
@@ -199,7 +195,7 @@ def _public(
     own ranges are public it may be any pod, also one that no snapshot saw, and nothing is said.
     """
     own = [cidr for c, cidr, _, _ in found.ranges if c == cluster]
-    known = any(p.cluster == cluster for p in found.parties.values())
+    known = any(p.traits.cluster == cluster for p in found.parties.values())
     if not known or any(_is_public(str(ip_network(cidr)[0])) for cidr in own):
         return []
     named = {f"range:{r.name}" for r in configured if _is_public(str(ip_network(r.cidr, strict=False)[0]))}
@@ -208,7 +204,7 @@ def _public(
         if its == cluster and _is_public(address):
             holders.update(party for i in intervals for party in i.parties)
     rows = []
-    for key, parties in (("from", {p for p in holders if found.parties[p].kind != "service"}), ("to", holders)):
+    for key, parties in (("from", {p for p in holders if found.parties[p].traits.kind != "service"}), ("to", holders)):
         set_id = f"public:{key}:{blake3(cluster.encode()).hexdigest(8)}"
         sets[set_id] = ("external", *sorted(named | parties))
         always = {"valid_from": 0, "valid_to": FOREVER, "known_until": None}

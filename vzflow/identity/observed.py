@@ -1,0 +1,194 @@
+"""Stored objects -> what was told of each, when; and when which kinds were listed and watched."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import pyarrow as pa
+
+from vzflow.flow.lookups import FOREVER
+from vzflow.identity.kept import microseconds
+from vzflow.identity.pods import Pods
+from vzflow.identity.slices import KINDS as SLICES
+from vzflow.identity.slices import Slices
+from vzflow.identity.snapshot import ALL_NAMESPACES, GONE, SNAPSHOT
+
+#: Rows that are Python objects at a time.
+_ROWS = 1 << 13
+
+Name = tuple[str, str, str | None, str]  # cluster, kind, namespace, name
+
+
+class Shown(Protocol):
+    """What one observation shows of an object; `Pod` and `Slice` say more. Of one `look`: it stayed as it was."""
+
+    @property
+    def object(self) -> Mapping[str, Any]: ...
+    @property
+    def look(self) -> Any: ...  # noqa: ANN401 - whatever can be compared
+    @property
+    def created(self) -> str | None: ...
+    @property
+    def created_at(self) -> int | None: ...
+    @property
+    def begin(self) -> int | None: ...
+
+
+class Thing(NamedTuple):
+    """An observation of an object of any other kind."""
+
+    object: Mapping[str, Any]
+    look: str
+    created: str | None
+    begin: int | None
+
+    @property
+    def created_at(self) -> int | None:
+        return None if self.created is None else microseconds(self.created)
+
+
+class Told(NamedTuple):
+    """
+    What was told of an object of some name: no earlier than `at`.
+
+    Args:
+        identity: Tells objects of one name apart.
+        at: Microseconds since 1970 UTC.
+        shown: Null if only its name was.
+        gone: It was deleted then.
+    """
+
+    identity: str
+    at: int
+    shown: Shown | None
+    gone: bool
+
+
+class Listings:
+    """When which kind was listed, and in which namespaces; and while it was watched without a gap."""
+
+    def __init__(self) -> None:
+        self._of: dict[tuple[str, str], list[tuple[int, frozenset[str]]]] = defaultdict(list)
+        self._watched: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
+        self._times: dict[tuple[str, str, str | None], list[int]] = {}
+
+    def add(self, cluster: str, at: int | None, content: Mapping[str, Any]) -> None:
+        if at is not None:
+            for kind, namespaces in content["listed"].items():
+                self._of[cluster, kind].append((at, frozenset(namespaces)))
+        for kind, spans in content.get("watched", {}).items():
+            self._watched[cluster, kind] += [(since, until) for since, until in spans]
+
+    def join(self) -> None:
+        """Make one span of those that touch: a recording goes on over several files."""
+        for key, spans in self._watched.items():
+            joined: list[tuple[int, int]] = []
+            for since, until in sorted(spans):
+                if joined and since <= joined[-1][1]:
+                    joined[-1] = (joined[-1][0], max(until, joined[-1][1]))
+                else:
+                    joined.append((since, until))
+            self._watched[key] = joined
+
+    def watched_until(self, at: int, cluster: str, kind: str) -> int:
+        """Return until when every change of *kind* after *at* was told; *at* where it was not watched then."""
+        spans = self._watched.get((cluster, kind), [])
+        place = bisect_right(spans, (at, FOREVER)) - 1
+        return max(at, spans[place][1]) if place >= 0 else at
+
+    def next_after(self, at: int, cluster: str, kind: str, namespace: str | None) -> int:
+        """Return when an object of this kind and namespace would next have been listed; FOREVER if never."""
+        key = (cluster, kind, namespace)
+        if key not in self._times:
+            inside = {ALL_NAMESPACES, namespace}
+            self._times[key] = sorted({when for when, scope in self._of.get((cluster, kind), ()) if scope & inside})
+        times = self._times[key]
+        place = bisect_right(times, at)
+        return times[place] if place < len(times) else FOREVER
+
+    def everywhere(self, kind: str) -> list[tuple[str, int, int]]:
+        """Return when *kind* was listed in every namespace, as (cluster, then, until when it was watched), in order."""
+        found = {
+            (cluster, at)
+            for (cluster, its), listed in self._of.items()
+            if its == kind
+            for at, scope in listed
+            if ALL_NAMESPACES in scope
+        }
+        return [(cluster, at, self.watched_until(at, cluster, kind)) for cluster, at in sorted(found)]
+
+
+class Observed:
+    """What rows of OBJECT_SCHEMA say, of any number of snapshots and clusters."""
+
+    def __init__(self, objects: pa.Table | Iterable[pa.RecordBatch]) -> None:
+        self.of: dict[Name, list[Told]] = {}  # without what has no time
+        self.listings = Listings()
+        self._listed: set[tuple[str, str]] = set()  # cluster, kind
+        self._inside: set[tuple[str, str, str | None]] = set()  # cluster, kind, namespace
+        for name, identity, at, shown, gone in rows_in(objects):
+            cluster, kind, namespace, _ = name
+            if kind == SNAPSHOT and shown is not None:
+                self._listing(cluster, at, shown.object)
+            elif at is not None:
+                if (known := self.of.get(name)) is None:
+                    known = self.of[name] = []
+                known.append(Told(identity, at, shown, gone))
+            self._inside.add((cluster, kind, namespace))
+        self.clusters = {cluster for cluster, _, _ in self._inside}
+        self.listings.join()
+
+    def _listing(self, cluster: str, at: int | None, content: Mapping[str, Any]) -> None:
+        self.listings.add(cluster, at, content)
+        self._listed |= {(cluster, kind) for kind, scope in content["listed"].items() if ALL_NAMESPACES in scope}
+
+    def clusters_listing(self, kind: str, namespace: str) -> set[str]:
+        """Return the clusters of which some snapshot listed *kind* in every namespace, or has one in *namespace*."""
+        return {c for c in self.clusters if (c, kind) in self._listed or (c, kind, namespace) in self._inside}
+
+
+def rows_in(objects: pa.Table | Iterable[pa.RecordBatch]) -> Iterator[tuple[Name, str, int | None, Shown | None, bool]]:
+    """Yield for each row of OBJECT_SCHEMA the name, and what it tells as of `Told`; a time is null where none is."""
+    read = _Reader()
+    for batch in objects.to_batches() if isinstance(objects, pa.Table) else objects:
+        for begin in range(0, len(batch), _ROWS):
+            part = batch.slice(begin, _ROWS)
+            texts = [part.column(name).to_pylist() for name in ("cluster", "kind", "namespace", "name", "uid")]
+            times = part.column("seen_until").cast(pa.int64()).to_pylist()
+            for place, (seen, text) in enumerate(zip(times, part.column("object").to_pylist(), strict=True)):
+                cluster, kind, namespace, name, uid = (read.one(column[place]) for column in texts)
+                shown, gone = read.object(kind, name, text)
+                begin_ = None if shown is None else shown.begin
+                at = seen if begin_ is None or (seen is not None and seen >= begin_) else begin_
+                identity = uid or (shown.created if shown is not None else None) or ""
+                yield (cluster, kind, namespace, name), identity, at, shown, gone
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self._pods, self._slices = Pods(), Slices()
+        self._lately: dict[str | None, str | None] = {}
+
+    def one(self, text: Any) -> Any:  # noqa: ANN401 - text or null
+        """Return the same object for the same text: of a name there is much to be told."""
+        if len(self._lately) > _ROWS:
+            self._lately.clear()
+        return self._lately.setdefault(text, text)
+
+    def object(self, kind: str, name: str, text: str) -> tuple[Shown | None, bool]:
+        """Return what a row's `object` shows, null if nothing, and whether it is gone."""
+        if kind == "Pod":
+            return self._pods.read(text)
+        if kind in SLICES:
+            return self._slices.read(kind, name, text)
+        content = json.loads(text)
+        gone = bool(content.pop(GONE, False))
+        if not content:
+            return None, gone
+        created = content.get("metadata", {}).get("creationTimestamp")
+        begin = None if created is None else microseconds(created)
+        return Thing(content, json.dumps(content, sort_keys=True), created, begin), gone

@@ -1,0 +1,241 @@
+"""
+Pod objects -> what identity takes of them; what the pods of one ReplicaSet share is read once.
+
+A cluster's pods are made from few templates, and each is told of many times. Their stored text is cut where the parts
+that are a pod's own begin, and each of the others is parsed only the first time. That every part is JSON by itself
+shows that the cut was right; a text that is not cut so is parsed whole.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from vzflow.identity.kept import controller, microseconds
+
+#: So many statuses, and pods, are remembered at a time: what is told of one pod comes close together.
+_LATELY = 1 << 14
+
+#: Up to where its `spec` begins, as `snapshot` writes it: sorted, compact. No object inside has a member `spec`.
+_HEAD = re.compile(
+    r'\{("gone":true,)?"metadata":\{("annotations":\{[^{}]*\},)?(?:"creationTimestamp":"([^"\\]*)",?)?'
+    r'(?:"deletionTimestamp":"([^"\\]*)",?)?(.*?)\},"spec":\{'
+)
+_STATUS, _NODE = '},"status":{', ',"nodeName":"'
+
+Object = Mapping[str, Any]
+
+
+class Template:
+    """What pods share: their objects without times, node and status. Of those a reader made, equal ones are one."""
+
+    def __init__(self, metadata: Object, spec: Object) -> None:
+        self.object: Object = {"metadata": metadata, "spec": spec}
+
+    @cached_property
+    def labels(self) -> Mapping[str, str]:
+        labels: Mapping[str, str] = self.object["metadata"].get("labels", {})
+        return labels
+
+    @cached_property
+    def controller(self) -> Object | None:
+        return controller(self.object)
+
+    @cached_property
+    def host_network(self) -> bool:
+        return bool(self.object["spec"].get("hostNetwork"))
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """
+    What a pod's status says; times in microseconds since 1970 UTC.
+
+    Args:
+        addresses: Of both families, canonical.
+        reported: What it says its node's addresses are.
+        over: Its phase is a last one.
+        stopped: Its containers have ended, and no native sidecar runs.
+        finished: When the last container that is told of ended.
+        ready: Since when its sandbox was ready; a little later than it was.
+        anew: See `sandbox_made_anew`.
+        started: When its containers did.
+    """
+
+    addresses: tuple[str, ...] = ()
+    reported: tuple[str, ...] = ()
+    start: int | None = None
+    over: bool = False
+    stopped: bool = False
+    finished: int | None = None
+    ready: int | None = None
+    anew: int | None = None
+    started: tuple[int, ...] = ()
+
+
+class Pod(NamedTuple):
+    """One observation of a pod. Two with the same `look` are one state: conditions move without identity changing."""
+
+    template: Template
+    created: str | None
+    node: str | None
+    addresses: tuple[str, ...]
+    status: Status
+    deletion: int | None  # when the grace period of its deletion runs out
+
+    @property
+    def object(self) -> Object:
+        return self.template.object
+
+    @property
+    def look(self) -> tuple[Any, ...]:
+        return self[:4]
+
+    @property
+    def created_at(self) -> int | None:
+        return None if self.created is None else microseconds(self.created)
+
+    @property
+    def begin(self) -> int | None:
+        """When its node took it up, else when it was created."""
+        return self.created_at if self.status.start is None else self.status.start
+
+    @property
+    def finished(self) -> bool:
+        return self.status.over or (self.deletion is not None and self.status.stopped)
+
+
+class Pods:
+    """Reads pods as the store has them."""
+
+    def __init__(self) -> None:
+        self._lately: dict[str, Pod] = {}
+        self._statuses: dict[str, Status] = {}
+        self._cut: dict[tuple[str, str], Template] = {}
+        self._parts: dict[str, Object] = {}
+        self._templates: dict[tuple[str, str], Template] = {}
+
+    def read(self, text: str) -> tuple[Pod | None, bool]:
+        """Return what an `object` of OBJECT_SCHEMA says, null if nothing, and whether the pod is gone."""
+        gone = text.startswith('{"gone":true')
+        shown = "{" + text[13:] if gone else text  # the same as told before it went
+        if shown in self._lately:
+            return self._lately[shown], gone
+        pod = self._by_parts(text)
+        if pod is None:
+            return self._whole(text)
+        if len(self._lately) >= _LATELY:
+            self._lately.clear()
+        self._lately[shown] = pod
+        return pod, gone
+
+    def _by_parts(self, text: str) -> Pod | None:
+        head = _HEAD.match(text)
+        if head is None or text[-2:] != "}}":
+            return None
+        _, annotations, created, deletion, labels = head.groups()
+        begin, end = head.end(), text.rfind(_STATUS)
+        spec = text[begin : len(text) - 2 if end < begin else end]
+        told = "{}" if end < begin else text[end + len(_STATUS) - 1 : -1]
+        node, place = None, spec.rfind(_NODE)
+        if place >= 0:
+            node, _, after = spec[place + len(_NODE) :].partition('"')
+            if "\\" in node or "}" in after or "]" in after:  # then it may be inside of something
+                return None
+            spec = spec[:place] + after
+        try:
+            template = self._template_of((f"{annotations or ''}{labels}".rstrip(","), spec))
+            status = self._status(told)
+        except ValueError:
+            return None
+        if template is None:
+            return None
+        return Pod(template, created, node, status.addresses, status, _moment(deletion))
+
+    def _template_of(self, texts: tuple[str, str]) -> Template | None:
+        """Return the template of metadata and spec as they are written, without braces; null if not cut rightly."""
+        if (template := self._cut.get(texts)) is None:
+            metadata, spec = json.loads(f"{{{texts[0]}}}"), json.loads(f"{{{texts[1]}}}")
+            if "creationTimestamp" in metadata or "deletionTimestamp" in metadata or "nodeName" in spec:
+                return None
+            template = self._cut[texts] = self._template(metadata, spec)
+        return template
+
+    def _template(self, metadata: Object, spec: Object) -> Template:
+        texts = (json.dumps(metadata, sort_keys=True), json.dumps(spec, sort_keys=True))
+        if texts not in self._templates:
+            self._templates[texts] = Template(metadata, self._parts.setdefault(texts[1], spec))
+        return self._templates[texts]
+
+    def _status(self, text: str) -> Status:
+        if (status := self._statuses.get(text)) is None:
+            if len(self._statuses) >= _LATELY:
+                self._statuses.clear()
+            status = self._statuses[text] = _status(json.loads(text))
+        return status
+
+    def _whole(self, text: str) -> tuple[Pod | None, bool]:
+        content = json.loads(text)
+        gone = bool(content.pop("gone", False))
+        if not content:
+            return None, gone
+        metadata, spec = dict(content.get("metadata", {})), dict(content.get("spec", {}))
+        created, deletion = metadata.pop("creationTimestamp", None), metadata.pop("deletionTimestamp", None)
+        node, status = spec.pop("nodeName", None), _status(content.get("status", {}))
+        template = self._template(metadata, spec)
+        return Pod(template, created, node, status.addresses, status, _moment(deletion)), gone
+
+
+def _moment(text: str | None) -> int | None:
+    return None if text is None else microseconds(text)
+
+
+def _status(status: Object) -> Status:
+    containers, inits = status.get("containerStatuses", ()), status.get("initContainerStatuses", ())
+    sidecar_runs = any("running" in c.get("state", {}) for c in inits)
+    addresses = tuple(entry["ip"] for entry in status.get("podIPs", ()))
+    reported = [status.get("hostIP"), *(h["ip"] for h in status.get("hostIPs", ()))]
+    runs = [
+        run for c in (*containers, *inits) for run in (*c.get("state", {}).values(), *c.get("lastState", {}).values())
+    ]
+    ready = _sandbox_ready(status)
+    return Status(
+        addresses or tuple(filter(None, (status.get("podIP"),))),
+        tuple(address for address in dict.fromkeys(reported) if address is not None),
+        _moment(status.get("startTime")),
+        status.get("phase") in ("Succeeded", "Failed"),
+        not sidecar_runs and bool(containers) and all("terminated" in c.get("state", {}) for c in containers),
+        max((microseconds(run["finishedAt"]) for run in runs if "finishedAt" in run), default=None),
+        ready,
+        _made_anew(ready, containers),
+        tuple(sorted({microseconds(run["startedAt"]) for run in runs if "startedAt" in run})),
+    )
+
+
+def _sandbox_ready(status: Object) -> int | None:
+    return max(
+        (
+            microseconds(c["lastTransitionTime"])
+            for c in status.get("conditions", ())
+            if (c.get("type"), c.get("status")) == ("PodReadyToStartContainers", "True") and "lastTransitionTime" in c
+        ),
+        default=None,
+    )
+
+
+def _made_anew(ready: int | None, containers: list[Object]) -> int | None:
+    """
+    Return since when at the earliest a pod has the sandbox, and with it the address, that it has; null for its first.
+
+    After a node restarted, a pod keeps its startTime and gets another address: then every container of it ended before
+    the sandbox was ready. (Ready is noted a little late: after a container of the first sandbox began, too.)
+    """
+    last = [c.get("lastState", {}).get("terminated", {}) for c in containers]
+    ended = [microseconds(run["finishedAt"]) for run in last if "finishedAt" in run]
+    if ready is None or not ended or len(ended) < len(last) or max(ended) > ready:
+        return None
+    return max(ended)
