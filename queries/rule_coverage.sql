@@ -100,7 +100,10 @@ WITH heard AS (
   WHERE p.kind = 'pod' AND NOT coalesce(p.host_network, false)
 ), captured AS (
   SELECT DISTINCT t.term, c.port_lo, c.port_hi
-  FROM party_capture c JOIN lived l ON l.party_id = c.party_id JOIN candidate_term t ON t.party_id = c.party_id
+  FROM party_capture c
+  JOIN party p ON p.profile = c.profile
+  JOIN lived l ON l.party_id = p.party_id
+  JOIN candidate_term t ON t.party_id = p.party_id
 ), sighted AS (
   SELECT g.rule_id, w.source, w.tells, 1 AS certain, 0 AS hidden
   FROM rule_grant g JOIN watched w ON w.term = g.from_term

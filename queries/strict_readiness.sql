@@ -14,7 +14,7 @@ WITH lived AS (
 ), member AS (
   SELECT p.cluster, p.namespace, p.workload, min(k.component) AS component
   FROM party p JOIN lived l ON l.party_id = p.party_id LEFT JOIN party_component k ON k.party_id = p.party_id
-  WHERE p.kind = 'pod' AND p.workload IS NOT NULL AND p.party_id IN (SELECT party_id FROM party_capture)
+  WHERE p.kind = 'pod' AND p.workload IS NOT NULL AND p.profile IN (SELECT profile FROM party_capture)
   GROUP BY p.cluster, p.namespace, p.workload
 ), claim AS (
   -- Every component of a workload: a version of a service may be one beside the service.
@@ -22,7 +22,7 @@ WITH lived AS (
   FROM party p JOIN lived l ON l.party_id = p.party_id JOIN party_component k ON k.party_id = p.party_id
 ), captured AS (
   SELECT DISTINCT p.cluster, p.namespace, p.workload, c.port_lo, c.port_hi
-  FROM party p JOIN lived l ON l.party_id = p.party_id JOIN party_capture c ON c.party_id = p.party_id
+  FROM party p JOIN lived l ON l.party_id = p.party_id JOIN party_capture c ON c.profile = p.profile
 ), witness AS (
   SELECT e.exchange_id, max(CASE WHEN f.transport = 'mtls' AND f.transport_grade = 'proven' THEN 1 ELSE 0 END) AS proven,
     max(CASE WHEN f.transport = 'tls' AND f.transport_basis IN ('certificate_withheld', 'peer_empty') THEN 1 ELSE 0 END)

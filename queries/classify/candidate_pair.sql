@@ -5,7 +5,7 @@
 -- Where others are candidates too, only a port that a Service leads to may be reached so. kube-proxy masquerades what it
 -- leads back: the address of its own node may stand for the pod, and rules about that address cover it (spoken_party).
 WITH asked AS (
-  SELECT c.combination, c.initiator_set, c.responder_set, c.protocol, c.target_port, p.party_id, p.cluster, p.node
+  SELECT c.combination, c.initiator_set, c.responder_set, c.protocol, c.target_port, p.party_id, p.cluster, p.node, p.profile
   FROM combination c
   JOIN set_candidate r ON r.set_id = c.responder_set
   JOIN candidate p ON p.party_id = r.party_id AND p.kind = 'pod'
@@ -13,7 +13,7 @@ WITH asked AS (
 ), able AS (
   SELECT a.combination, a.party_id
   FROM asked a
-  JOIN party_port p ON p.party_id = a.party_id AND p.role = 'endpoint' AND p.protocol = a.protocol AND p.port = a.target_port
+  JOIN party_port p ON p.profile = a.profile AND p.role = 'endpoint' AND p.protocol = a.protocol AND p.port = a.target_port
   UNION
   SELECT a.combination, a.party_id FROM asked a ANTI JOIN service_cluster k ON k.cluster = a.cluster
   UNION

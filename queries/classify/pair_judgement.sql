@@ -16,11 +16,12 @@ WITH claimed AS (
   SELECT c.combination, r.party_id AS responder_party, max(CASE WHEN n.component IS NOT NULL THEN 1 ELSE 0 END) AS unmet
   FROM combination c
   JOIN set_candidate r ON r.set_id = c.responder_set
+  JOIN candidate p ON p.party_id = r.party_id
   JOIN candidate_term t ON t.party_id = r.party_id
   JOIN rule_grant g ON g.to_term = t.term
   JOIN rule u ON u.rule_id = g.rule_id AND u.revoked_by IS NULL AND (u.expires IS NULL OR u.expires > c.era)
   LEFT JOIN unmet n ON g.from_term = 'component:' || n.component
-  LEFT JOIN party_port pp ON pp.party_id = r.party_id AND pp.protocol = c.protocol
+  LEFT JOIN party_port pp ON pp.profile = p.profile AND pp.protocol = c.protocol
     AND pp.port = c.target_port AND pp.role IN ('probe', 'probe_connect')
   WHERE t.term LIKE 'component:%' AND (g.protocol IS NULL OR g.protocol = c.protocol)
     AND (g.port_lo IS NULL OR c.target_port BETWEEN g.port_lo AND g.port_hi)

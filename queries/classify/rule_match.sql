@@ -5,7 +5,7 @@
 WITH pair AS (
   SELECT c.combination, c.protocol, c.target_port, c.has_payload, c.era, i.party_id AS initiator_party, r.party_id AS responder_party,
     i.node AS initiator_node, r.node AS responder_node, i.term AS from_term, r.term AS to_term,
-    i.kind AS initiator_kind, r.kind AS responder_kind
+    i.kind AS initiator_kind, r.kind AS responder_kind, r.profile AS responder_profile
   FROM combination c
   JOIN set_term i ON i.set_id = c.initiator_set
   JOIN set_term r ON r.set_id = c.responder_set
@@ -23,7 +23,7 @@ WITH pair AS (
   -- An era ends where a rule expires; a flow without a time has none, and no rule that ever expires.
   JOIN rule u ON u.rule_id = g.rule_id AND (u.expires IS NULL OR u.expires > p.era)
   -- The kubelet's TCP probe connects and says nothing: whoever says something on that port is no probe.
-  LEFT JOIN party_port pp ON pp.party_id = p.responder_party AND pp.protocol = p.protocol AND pp.port = p.target_port
+  LEFT JOIN party_port pp ON pp.profile = p.responder_profile AND pp.protocol = p.protocol AND pp.port = p.target_port
     AND (pp.role = 'probe' OR (pp.role = 'probe_connect' AND NOT p.has_payload))
   WHERE (g.protocol IS NULL OR g.protocol = p.protocol)
     AND (g.port_lo IS NULL OR p.target_port BETWEEN g.port_lo AND g.port_hi)

@@ -12,7 +12,7 @@ WITH alone AS (
     p.cluster || ' ' || p.profile || ' ' || coalesce(p.namespace, '') || ' '
       || CASE WHEN p.in_mesh THEN 't' WHEN NOT p.in_mesh THEN 'f' ELSE '-' END || ' ' || coalesce(c.components, '') AS said
   FROM alone a
-  JOIN party p ON p.party_id = a.party_id AND p.kind = 'pod' AND p.profile IS NOT NULL
+  JOIN party p ON p.party_id = a.party_id AND p.kind = 'pod' AND p.profile <> p.party_id
   LEFT JOIN claimed c ON c.party_id = a.party_id
   ANTI JOIN party_address_term t ON t.party_id = a.party_id
 ), numbered AS (

@@ -1,11 +1,11 @@
 -- says: Ports that a holder declares, or that rules speak of at it: what tells which end answers.
--- reads: guessed, set_member, party_port, candidate_term, rule_grant
+-- reads: guessed, set_member, party, party_port, candidate_term, rule_grant
 -- returns: set_id, protocol, port_lo, port_hi
 -- one row per: set_id, protocol, port_lo
 -- Ranges that overlap are joined, so that a port finds at most one of them.
 WITH declared AS (
   SELECT m.set_id, p.protocol, p.port AS port_lo, p.port AS port_hi
-  FROM guessed g JOIN set_member m ON m.set_id = g.set_id JOIN party_port p ON p.party_id = m.party_id
+  FROM guessed g JOIN set_member m ON m.set_id = g.set_id JOIN party h ON h.party_id = m.party_id JOIN party_port p ON p.profile = h.profile
   UNION
   SELECT m.set_id, r.protocol, r.port_lo, r.port_hi
   FROM guessed g

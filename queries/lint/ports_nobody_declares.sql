@@ -22,7 +22,7 @@ FROM asked a
 ANTI JOIN proxied x ON x.component = a.component AND a.protocol = 'tcp' AND a.port_lo = a.port_hi
   AND a.port_lo IN (15020, 15021, 15090)
 ANTI JOIN (
-  SELECT DISTINCT c.component, p.protocol, p.port
-  FROM party_component c JOIN party_port p ON p.party_id = c.party_id
+  SELECT DISTINCT c.component, d.protocol, d.port
+  FROM party_component c JOIN party p ON p.party_id = c.party_id JOIN party_port d ON d.profile = p.profile
 ) d ON d.component = a.component AND d.protocol = a.protocol AND d.port BETWEEN a.port_lo AND a.port_hi
 ORDER BY a.rule_id, a.component, a.protocol, a.port_lo, a.port_hi

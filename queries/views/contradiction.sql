@@ -57,7 +57,7 @@ WITH doubted AS (
     -- Who agrees with the record; and of whom the address says too little: of a node anybody there, and behind it; of
     -- a gateway (a proxy that captures no port) whoever's TLS it passes on.
     CASE WHEN p.kind <> 'pod' OR p.host_network THEN 1
-         WHEN h.told_by = 'principal' AND p.in_mesh AND g.party_id IS NULL THEN 1
+         WHEN h.told_by = 'principal' AND p.in_mesh AND g.profile IS NULL THEN 1
          WHEN h.told_by = 'principal' AND p.namespace = h.namespace AND p.service_account = h.service_account THEN 1
          WHEN h.told_by = 'principal' AND p.service_account IS NULL THEN 1
          WHEN p.namespace = h.namespace AND (p.pod = h.name OR (h.name IS NULL AND substr(p.pod, 1, length(h.prefix)) = h.prefix)) THEN 1
@@ -66,7 +66,7 @@ WITH doubted AS (
   FROM held h
   JOIN set_member m ON m.set_id = h.set_id
   JOIN party p ON p.party_id = m.party_id
-  LEFT JOIN (SELECT DISTINCT party_id FROM party_capture) g ON g.party_id = p.party_id
+  LEFT JOIN (SELECT DISTINCT profile FROM party_capture) g ON g.profile = p.profile
   LEFT JOIN related w ON w.flow_id = h.flow_id AND w.side = h.side AND h.told_by = 'name'
     AND w.namespace = p.namespace AND w.workload_kind = p.workload_kind AND w.workload = p.workload
   LEFT JOIN contested x ON x.cluster = h.cluster AND x.address = h.address

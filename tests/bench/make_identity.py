@@ -68,6 +68,14 @@ def _party(life: Life) -> str:
     return f"{CLUSTER}/pod/{life.title}#{life.created & 0xFFFFFFFF:08x}"
 
 
+def _labels(life: Life) -> str:
+    return _set(f"{life.workload.name} {life.owner}")
+
+
+def _profile(life: Life) -> str:
+    return "host" if life.host_network else "meshed"
+
+
 def _set(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
@@ -76,28 +84,29 @@ def _parties(lives: Sequence[Life]) -> dict[str, Rows]:
     """A sidecar in every pod that has an address of its own, and one policy for the mesh."""
     ids = [(_party(life), life) for life in lives]
     captured = [(1, 15_019), (15_022, 15_089), (15_091, LAST_PORT)]
-    meshed = [party for party, life in ids if not life.host_network]
     return {
         "party": [
             (
                 party, CLUSTER, "pod", life.workload.namespace, life.name, life.workload.name, life.workload.kind,
                 life.workload.name, f'{{"app": "{life.workload.name}"}}', life.node, not life.host_network,
-                life.host_network, "profile",
+                life.host_network, _labels(life), _profile(life),
             )
             for party, life in ids
         ],
-        "party_label": [
-            (party, *label)
-            for party, life in ids
-            for label in (("app", life.workload.name), ("owner", life.owner), ("version", "1"))
-        ],
+        "party_label": sorted(
+            {
+                (_labels(life), *label)
+                for life in lives
+                for label in (("app", life.workload.name), ("owner", life.owner), ("version", "1"))
+            }
+        ),
         "party_port": [
-            (party, "tcp", *port)
-            for party, life in ids
-            for port in ((HOST_PORT if life.host_network else TARGET, "container"), (15_021, "probe"))
+            (profile, "tcp", *port)
+            for profile, number in (("host", HOST_PORT), ("meshed", TARGET))
+            for port in ((number, "container"), (15_021, "probe"))
         ],
-        "party_capture": [(party, *ports) for party in meshed for ports in captured],
-        "party_policy": [(party, 3, None, "STRICT", "istio-system/default", BEGIN) for party in meshed],
+        "party_capture": [("meshed", *ports) for ports in captured],
+        "party_policy": [("meshed", 3, None, "STRICT", "istio-system/default", BEGIN)],
         "policy_known": [(CLUSTER,)],
         "party_address_term": [(party, "node") for party, life in ids if life.host_network],
     }  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from vzflow.flow.lookups import IDENTITY
 from vzflow.identity.kept import microseconds
 from vzflow.identity.snapshot import load, save
 from vzflow.identity.tables import Range, tables
@@ -170,8 +171,9 @@ class World:
 
     def of(self, table: str, name: str) -> list[Object]:
         """Return the rows of a party table for parties of that readable name, without their ids."""
-        rows = [row for row in self.rows[table] if self.title(row["party_id"]) == name]
-        return [{k: v for k, v in row.items() if k != "party_id"} for row in rows]
+        key = next(iter(IDENTITY[table].names))
+        named = {self.party[party][key] for party in self.party if self.title(party) == name}
+        return [{k: v for k, v in row.items() if k != key} for row in self.rows[table] if row[key] in named]
 
     def title(self, party_id: str) -> str:
         row = self.party[party_id]

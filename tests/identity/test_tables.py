@@ -96,7 +96,7 @@ def test_a_pod_row_says_what_the_pod_was():
     """The columns reports print."""
     world = World(("13:00", CLUSTER_OBJECTS))
     (row,) = world.of("party", "pod:web")
-    assert [{name: value for name, value in row.items() if name != "profile"}] == [
+    assert [{name: value for name, value in row.items() if name not in ("label_set", "profile")}] == [
         {
             "cluster": "prod",
             "kind": "pod",
@@ -115,13 +115,14 @@ def test_a_pod_row_says_what_the_pod_was():
     assert world.of("party_label", "pod:web") == [{"key": "a", "value": "1"}, {"key": "b", "value": "2"}]
 
 
-def test_pods_have_one_profile_exactly_if_they_are_probed_led_to_captured_and_bound_alike():
+def test_pods_have_one_profile_exactly_if_they_declare_are_probed_led_to_captured_and_bound_alike():
     """Classification judges such pods once; names, labels and ports that are only declared do not part them."""
     probe = {"name": "app", "readinessProbe": {"httpGet": {"port": 8080}}}
     sidecar = {"name": "istio-proxy"}
     pods = [
         pod("one", "10.0.0.1", "12:00", containers=[probe], labels={"a": "1"}),
-        pod("two", "10.0.0.2", "12:05", containers=[probe | {"ports": [{"containerPort": 80}]}], node="n2"),
+        pod("two", "10.0.0.2", "12:05", containers=[probe], node="n2"),
+        pod("declaring", "10.0.0.7", "12:00", containers=[probe | {"ports": [{"containerPort": 80}]}]),
         pod("unprobed", "10.0.0.3", "12:00"),
         pod("served", "10.0.0.6", "12:00", containers=[probe], labels={"app": "served"}),
         pod("meshed", "10.0.0.4", "12:00", containers=[probe, sidecar]),
@@ -131,8 +132,8 @@ def test_pods_have_one_profile_exactly_if_they_are_probed_led_to_captured_and_bo
     world = World(("13:00", [*pods, led, peer_authentication("p", "STRICT", namespace="bank")]))
     profile = {row["pod"]: row["profile"] for row in world.rows["party"] if row["kind"] == "pod"}
     assert profile["one"] == profile["two"]
-    assert len(set(profile.values())) == 5
-    assert {row["profile"] for row in world.rows["party"] if row["kind"] != "pod"} <= {None}
+    assert len(set(profile.values())) == 6
+    assert all(row["profile"] == row["party_id"] for row in world.rows["party"] if row["kind"] != "pod")
 
 
 def test_two_clusters_with_the_same_addresses_are_kept_apart():

@@ -784,7 +784,11 @@ def policies(world: World, clock: str) -> list[list[tuple[int, int | None, str, 
     rows = world.rows["party_policy"]
     return sorted(
         sorted(
-            ((r["level"], r["port"], r["mode"], r["name"]) for r in rows if r["party_id"] == party),
+            (
+                (r["level"], r["port"], r["mode"], r["name"])
+                for r in rows
+                if r["profile"] == world.party[party]["profile"]
+            ),
             key=lambda p: (p[0], p[1] or 0),
         )
         for party in world.parties_at("10.0.0.1", clock)

@@ -70,7 +70,8 @@ def test_kubelet_is_on_the_node_of_the_pod_it_probes():
 @pytest.mark.parametrize("initiator", ["verrazzano-system/verrazzano-console", "console", "own_node"])
 def test_who_is_asked_about_is_not_the_responder_itself(initiator):
     """Asked is about another pod of the workload and about the node, though a Service leads to that port."""
-    port = {"party_id": CONSOLE_POD, "protocol": "tcp", "port": 8001, "role": "endpoint"}
+    (profile,) = {row["profile"] for row in SAMPLE["party"].to_pylist() if row["party_id"] == CONSOLE_POD}
+    port = {"profile": profile, "protocol": "tcp", "port": 8001, "role": "endpoint"}
     known = SAMPLE | {"party_port": pa.concat_tables([SAMPLE["party_port"], pa.Table.from_pylist(
         [port], schema=SAMPLE["party_port"].schema)])}  # fmt: skip
     assert answers(known, initiator, "verrazzano-system/verrazzano-console:8001")["mtls"][0] == "unexpected"

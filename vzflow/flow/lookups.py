@@ -25,8 +25,8 @@ IDENTITY: dict[str, pa.Schema] = {
     # kind: pod | node | api_server | service | range. in_mesh: has a sidecar, or is an Istio gateway.
     # masqueraded: leaves the cluster with its node's address (null: nothing says so).
     # known_until: the newest moment a snapshot vouches for this holder (null: it is known to have ended).
-    # profile: equal for pods whose probes and endpoints in party_port, party_capture and party_policy are the same;
-    # null if not told.
+    # label_set: by which party_label speaks of it, and of all who have these labels; profile: the same for party_port,
+    # party_capture and party_policy. What is no pod, or has no labels, goes by its own id.
     "party": _table(
         party_id=TEXT,
         cluster=TEXT,
@@ -40,22 +40,23 @@ IDENTITY: dict[str, pa.Schema] = {
         node=TEXT,
         in_mesh=FLAG,
         host_network=FLAG,
+        label_set=TEXT,
         profile=TEXT,
         masqueraded=FLAG,
     ),
-    "party_label": _table(party_id=TEXT, key=TEXT, value=TEXT),
+    "party_label": _table(label_set=TEXT, key=TEXT, value=TEXT),
     # Terms that follow from the address rather than from the object: `node` for every holder of a node address,
     # `api_server` for every holder of an API server address, `range:NAME`.
     "party_address_term": _table(party_id=TEXT, term=TEXT),
     # Declared ports; role: container | endpoint | probe | probe_connect (a probe that only connects).
-    "party_port": _table(party_id=TEXT, protocol=TEXT, port=PORT, role=TEXT),
+    "party_port": _table(profile=TEXT, protocol=TEXT, port=PORT, role=TEXT),
     # Inbound TCP ports the mesh captures, as disjoint closed ranges; no row for a pod outside of it.
     # proxy: sidecar | ztunnel (which speaks mutual TLS in its own tunnel only).
-    "party_capture": _table(party_id=TEXT, port_lo=PORT, port_hi=PORT, proxy=TEXT),
+    "party_capture": _table(profile=TEXT, port_lo=PORT, port_hi=PORT, proxy=TEXT),
     # PeerAuthentications that select the party. level: 1 workload, 2 namespace, 3 mesh; 0 is a Sidecar whose proxy
     # speaks TLS of its own on that port. port null: all ports.
     # mode: STRICT | PERMISSIVE | DISABLE (UNSET rows are left out). since: creation, for ties (oldest wins).
-    "party_policy": _table(party_id=TEXT, level=COUNT, port=PORT, mode=TEXT, name=TEXT, since=TIME),
+    "party_policy": _table(profile=TEXT, level=COUNT, port=PORT, mode=TEXT, name=TEXT, since=TIME),
     # Clusters whose PeerAuthentications were read, and from when: without a row nothing is known about requirement.
     "policy_known": _table(cluster=TEXT),
     # Who holds an address, by address alone. basis: IdentityBasis value.

@@ -35,6 +35,7 @@ SIDECAR, ZTUNNEL = "sidecar", "ztunnel"
 HBONE = 15008
 
 Ports = frozenset[tuple[str, int, str]]  # protocol, port, role
+Labels = tuple[tuple[str, str], ...]
 Captured = tuple[int, int, str]  # from, to, by: sidecar | ztunnel
 
 
@@ -59,7 +60,7 @@ class Traits:
     workload: str | None = None
     workload_kind: str | None = None
     service_account: str | None = None
-    labels: tuple[tuple[str, str], ...] | None = None
+    labels: Labels | None = None
     in_mesh: bool | None = None
     host_network: bool | None = None
     ports: Ports = frozenset()
@@ -73,6 +74,14 @@ class Traits:
         own = (json.dumps(value) + text for value, text in zip((name, node, uid), between, strict=True))
         digest = blake3("".join((before, *own)).encode()).hexdigest(4)
         return Party(f"{self._path}{name}#{digest}", self, name, uid, node)
+
+    @cached_property
+    def label_set(self) -> tuple[str | None, str | None]:
+        """The labels' id, the same in every run, and what they are as JSON; null of what has none."""
+        if self.labels is None:
+            return None, None
+        labels = json.dumps(dict(self.labels), sort_keys=True)
+        return blake3(labels.encode()).hexdigest(8), labels
 
     @cached_property
     def _path(self) -> str:
@@ -103,18 +112,27 @@ class Party(NamedTuple):
     node: str | None
 
 
-@cache
-def profile_of(ports: Ports, capture: tuple[tuple[int, int], ...], policies: tuple[Policy, ...]) -> str:
+class Profile(NamedTuple):
     """
-    Return what is the same for pods that are probed, led to, captured and bound alike; see `flow/lookups.py`.
+    What pods have in common that declare, are led to, captured and bound alike; see `flow/lookups.py`.
 
-    Args:
-        ports: All ports that are known of the pod, those that Services lead to included.
-        capture: What its sidecar captures.
-        policies: The PeerAuthentications that select it.
+    `ports` are all that are known of the pod, those that Services lead to included.
     """
-    asked = sorted(port for port in ports if port[2] in ("probe", "probe_connect", "endpoint"))
-    return blake3(json.dumps([asked, capture, [asdict(p) for p in policies]]).encode()).hexdigest(8)
+
+    ports: Ports
+    capture: tuple[Captured, ...]
+    policies: tuple[Policy, ...]
+
+    @property
+    def id(self) -> str:
+        """16 hex digits, the same in every run."""
+        return _profile_id(self)
+
+
+@cache
+def _profile_id(profile: Profile) -> str:
+    content = [sorted(profile.ports), profile.capture, [asdict(p) for p in profile.policies]]
+    return blake3(json.dumps(content).encode()).hexdigest(8)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

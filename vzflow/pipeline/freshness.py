@@ -26,11 +26,7 @@ from vzflow.store.tables import Partition
 _INTERVAL = """
 WITH row_of AS (
   SELECT party_id, hash(r) AS said FROM party r
-  UNION ALL SELECT party_id, hash(r) FROM party_label r
   UNION ALL SELECT party_id, hash(r) FROM party_address_term r
-  UNION ALL SELECT party_id, hash(r) FROM party_port r
-  UNION ALL SELECT party_id, hash(r) FROM party_capture r
-  UNION ALL SELECT party_id, hash(r) FROM party_policy r
 ), of_party AS (
   SELECT party_id, sum(said) AS said FROM row_of GROUP BY party_id
 ), of_set AS (

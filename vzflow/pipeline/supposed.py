@@ -162,7 +162,16 @@ def _place(name: str, side: str, cluster: str, node: str) -> _End:
         return _held(side, cluster, name, {}, ("-", "-"))
     party, term = f"supposed:{side}", "node" if name == "own_node" else name
     host = {"node": f"another {_SUPPOSED_NODE}", "own_node": node, "api_server": None}[name]
-    one = {"party_id": party, "cluster": cluster, "kind": term, "workload": name, "node": host, "in_mesh": False}
+    one = {
+        "party_id": party,
+        "cluster": cluster,
+        "kind": term,
+        "workload": name,
+        "node": host,
+        "in_mesh": False,
+        "label_set": party,
+        "profile": party,
+    }
     return _held(
         side, cluster, party,
         {"party": [one], "party_address_term": [{"party_id": party, "term": term}],
@@ -183,12 +192,12 @@ def _pod_of(component: Row, lookups: Mapping[str, pa.Table], side: str, cluster:
     one = {
         "party_id": party, "cluster": cluster, "kind": "pod", "namespace": namespace, "pod": party,
         "workload": component["component"], "service_account": "default", "node": _SUPPOSED_NODE,
-        "in_mesh": component["mesh"] in ("yes", "gateway"), "host_network": False,
+        "label_set": party, "profile": party, "in_mesh": component["mesh"] in ("yes", "gateway"), "host_network": False,
     }  # fmt: skip
     ports = sorted({0, *NEVER_CAPTURED, LAST_PORT + 1})
     ranges = [(lo + 1, hi - 1) for lo, hi in pairwise(ports) if lo + 1 <= hi - 1]
-    capture = [{"party_id": party, "port_lo": lo, "port_hi": hi, "proxy": SIDECAR} for lo, hi in ranges]
-    labels = [{"party_id": party, "key": r["key"], "value": r["value"] or ""} for r in mine if r["key"] is not None]
+    capture = [{"profile": party, "port_lo": lo, "port_hi": hi, "proxy": SIDECAR} for lo, hi in ranges]
+    labels = [{"label_set": party, "key": r["key"], "value": r["value"] or ""} for r in mine if r["key"] is not None]
     end = _held(
         side, cluster, party,
         {"party": [one], "party_label": labels, "party_capture": capture if component["mesh"] == "yes" else [],
