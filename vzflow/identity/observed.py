@@ -157,15 +157,17 @@ def rows_in(objects: pa.Table | Iterable[pa.RecordBatch]) -> Iterator[tuple[Name
     for batch in objects.to_batches() if isinstance(objects, pa.Table) else objects:
         for begin in range(0, len(batch), _ROWS):
             part = batch.slice(begin, _ROWS)
-            texts = [part.column(name).to_pylist() for name in ("cluster", "kind", "namespace", "name", "uid")]
+            names = [read.shared(part.column(name)) for name in ("cluster", "kind", "namespace", "name")]
             times = part.column("seen_until").cast(pa.int64()).to_pylist()
-            for place, (seen, text) in enumerate(zip(times, part.column("object").to_pylist(), strict=True)):
-                cluster, kind, namespace, name, uid = (read.one(column[place]) for column in texts)
-                shown, gone = read.object(kind, name, text)
-                begin_ = None if shown is None else shown.begin
-                at = seen if begin_ is None or (seen is not None and seen >= begin_) else begin_
-                identity = uid or (shown.created if shown is not None else None) or ""
-                yield (cluster, kind, namespace, name), identity, at, shown, gone
+            identities, texts = read.shared(part.column("uid")), part.column("object").to_pylist()
+            for name, uid, seen, text in zip(zip(*names, strict=True), identities, times, texts, strict=True):
+                shown, gone = read.object(name[1], name[3], text)
+                if shown is None:
+                    yield name, uid or "", seen, None, gone
+                    continue
+                began = shown.begin
+                at = seen if began is None or (seen is not None and seen >= began) else began
+                yield name, uid or shown.created or "", at, shown, gone
 
 
 class _Reader:
@@ -173,11 +175,12 @@ class _Reader:
         self._pods, self._slices = Pods(), Slices()
         self._lately: dict[str | None, str | None] = {}
 
-    def one(self, text: Any) -> Any:  # noqa: ANN401 - text or null
-        """Return the same object for the same text: of a name there is much to be told."""
-        if len(self._lately) > _ROWS:
+    def shared(self, column: pa.Array) -> list[Any]:
+        """Return the texts of a column, those that are equal as one object: of a name there is much to be told."""
+        if len(self._lately) > 8 * _ROWS:
             self._lately.clear()
-        return self._lately.setdefault(text, text)
+        share = self._lately.setdefault
+        return [share(text, text) for text in column.to_pylist()]
 
     def object(self, kind: str, name: str, text: str) -> tuple[Shown | None, bool]:
         """Return what a row's `object` shows, null if nothing, and whether it is gone."""

@@ -20,12 +20,13 @@ from vzflow.identity.kept import controller, microseconds
 #: So many statuses, and pods, are remembered at a time: what is told of one pod comes close together.
 _LATELY = 1 << 14
 
-#: Up to where its `spec` begins, as `snapshot` writes it: sorted, compact. No object inside has a member `spec`.
+#: How metadata begins, as `snapshot` writes it: sorted, compact.
 _HEAD = re.compile(
-    r'\{("gone":true,)?"metadata":\{("annotations":\{[^{}]*\},)?(?:"creationTimestamp":"([^"\\]*)",?)?'
-    r'(?:"deletionTimestamp":"([^"\\]*)",?)?(.*?)\},"spec":\{'
+    r'\{(?:"gone":true,)?"metadata":\{("annotations":\{[^{}]*\},)?(?:"creationTimestamp":"([^"\\]*)",?)?'
+    r'(?:"deletionTimestamp":"([^"\\]*)",?)?'
 )
-_STATUS, _NODE = '},"status":{', ',"nodeName":"'
+#: Where the next parts begin. No object in a pod has such members, and in texts quotes are escaped.
+_SPEC, _STATUS, _NODE = '},"spec":{', '},"status":{', ',"nodeName":"'
 
 Object = Mapping[str, Any]
 
@@ -134,11 +135,12 @@ class Pods:
         return pod, gone
 
     def _by_parts(self, text: str) -> Pod | None:
-        head = _HEAD.match(text)
-        if head is None or text[-2:] != "}}":
+        head, after_head = _HEAD.match(text), text.find(_SPEC)
+        if head is None or after_head < head.end() or text[-2:] != "}}":
             return None
-        _, annotations, created, deletion, labels = head.groups()
-        begin, end = head.end(), text.rfind(_STATUS)
+        annotations, created, deletion = head.groups()
+        labels = text[head.end() : after_head]
+        begin, end = after_head + len(_SPEC), text.rfind(_STATUS)
         spec = text[begin : len(text) - 2 if end < begin else end]
         told = "{}" if end < begin else text[end + len(_STATUS) - 1 : -1]
         node, place = None, spec.rfind(_NODE)
@@ -195,36 +197,46 @@ def _moment(text: str | None) -> int | None:
 
 
 def _status(status: Object) -> Status:
-    containers, inits = status.get("containerStatuses", ()), status.get("initContainerStatuses", ())
-    sidecar_runs = any("running" in c.get("state", {}) for c in inits)
-    addresses = tuple(entry["ip"] for entry in status.get("podIPs", ()))
-    reported = [status.get("hostIP"), *(h["ip"] for h in status.get("hostIPs", ()))]
-    runs = [
-        run for c in (*containers, *inits) for run in (*c.get("state", {}).values(), *c.get("lastState", {}).values())
-    ]
+    containers: list[Object] = status.get("containerStatuses", [])
+    inits: list[Object] = status.get("initContainerStatuses", [])
+    started, finished = set[int](), list[int]()
+    for container in (*containers, *inits):
+        for runs in (container.get("state"), container.get("lastState")):
+            for run in runs.values() if runs else ():
+                if "startedAt" in run:
+                    started.add(microseconds(run["startedAt"]))
+                if "finishedAt" in run:
+                    finished.append(microseconds(run["finishedAt"]))
+    addresses = tuple([entry["ip"] for entry in status.get("podIPs", ())])
+    reported = [status.get("hostIP"), *[h["ip"] for h in status.get("hostIPs", ())]]
     ready = _sandbox_ready(status)
     return Status(
         addresses or tuple(filter(None, (status.get("podIP"),))),
-        tuple(address for address in dict.fromkeys(reported) if address is not None),
+        tuple([address for address in dict.fromkeys(reported) if address is not None]),
         _moment(status.get("startTime")),
         status.get("phase") in ("Succeeded", "Failed"),
-        not sidecar_runs and bool(containers) and all("terminated" in c.get("state", {}) for c in containers),
-        max((microseconds(run["finishedAt"]) for run in runs if "finishedAt" in run), default=None),
+        _stopped(containers, inits),
+        max(finished, default=None),
         ready,
         _made_anew(ready, containers),
-        tuple(sorted({microseconds(run["startedAt"]) for run in runs if "startedAt" in run})),
+        tuple(sorted(started)),
     )
+
+
+def _stopped(containers: list[Object], inits: list[Object]) -> bool:
+    """Return whether all have ended, and no native sidecar runs, which goes last."""
+    if not containers or any("terminated" not in c.get("state", ()) for c in containers):
+        return False
+    return not any("running" in c.get("state", ()) for c in inits)
 
 
 def _sandbox_ready(status: Object) -> int | None:
-    return max(
-        (
-            microseconds(c["lastTransitionTime"])
-            for c in status.get("conditions", ())
-            if (c.get("type"), c.get("status")) == ("PodReadyToStartContainers", "True") and "lastTransitionTime" in c
-        ),
-        default=None,
-    )
+    ready = [
+        microseconds(c["lastTransitionTime"])
+        for c in status.get("conditions", ())
+        if c.get("type") == "PodReadyToStartContainers" and c.get("status") == "True" and "lastTransitionTime" in c
+    ]
+    return max(ready, default=None)
 
 
 def _made_anew(ready: int | None, containers: list[Object]) -> int | None:
@@ -234,8 +246,10 @@ def _made_anew(ready: int | None, containers: list[Object]) -> int | None:
     After a node restarted, a pod keeps its startTime and gets another address: then every container of it ended before
     the sandbox was ready. (Ready is noted a little late: after a container of the first sandbox began, too.)
     """
+    if ready is None:
+        return None
     last = [c.get("lastState", {}).get("terminated", {}) for c in containers]
     ended = [microseconds(run["finishedAt"]) for run in last if "finishedAt" in run]
-    if ready is None or not ended or len(ended) < len(last) or max(ended) > ready:
+    if not ended or len(ended) < len(last) or max(ended) > ready:
         return None
     return max(ended)
