@@ -42,7 +42,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = datetime.resolution
 
 
-@lru_cache(maxsize=1 << 14)
 def microseconds(text: str) -> int:
     """
     Return an RFC 3339 time, as Kubernetes writes it, in microseconds since 1970 UTC.
@@ -50,6 +49,14 @@ def microseconds(text: str) -> int:
     Raises:
         ValueError: It is not one.
     """
+    second = text[17:19]
+    if text[19:] == "Z" and second.isascii() and second.isdigit() and second < "60":
+        return _any_time(f"{text[:17]}00Z") + int(second) * 1_000_000  # objects were made in few different minutes
+    return _any_time(text)
+
+
+@lru_cache(maxsize=1 << 13)
+def _any_time(text: str) -> int:
     if not _TIMESTAMP.fullmatch(text):
         raise ValueError(f"not a time: {text!r}")
     try:

@@ -137,6 +137,8 @@ class Observed:
             elif at is not None:
                 if (known := self.of.get(name)) is None:
                     known = self.of[name] = []
+                elif known[-1].shown == shown:
+                    shown = known[-1].shown  # held once
                 known.append(Told(identity, at, shown, gone))
             self._inside.add((cluster, kind, namespace))
         self.clusters = {cluster for cluster, _, _ in self._inside}

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -51,8 +50,7 @@ class Template:
         return bool(self.object["spec"].get("hostNetwork"))
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(NamedTuple):
     """
     What a pod's status says; times in microseconds since 1970 UTC.
 
@@ -115,6 +113,8 @@ class Pods:
 
     def __init__(self) -> None:
         self._lately: dict[str, Pod] = {}
+        self._texts: dict[str | None, str | None] = {}
+        self._addresses: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._statuses: dict[str, Status] = {}
         self._cut: dict[tuple[str, str], Template] = {}
         self._parts: dict[str, Object] = {}
@@ -156,7 +156,13 @@ class Pods:
             return None
         if template is None:
             return None
-        return Pod(template, created, node, status.addresses, status, _moment(deletion))
+        return Pod(template, self._same(created), self._same(node), status.addresses, status, _moment(deletion))
+
+    def _same(self, text: str | None) -> str | None:
+        """Return the same object for the same text: many pods are of one node, or of one second."""
+        if len(self._texts) >= _LATELY:
+            self._texts.clear()
+        return self._texts.setdefault(text, text)
 
     def _template_of(self, texts: tuple[str, str]) -> Template | None:
         """Return the template of metadata and spec as they are written, without braces; null if not cut rightly."""
@@ -177,7 +183,9 @@ class Pods:
         if (status := self._statuses.get(text)) is None:
             if len(self._statuses) >= _LATELY:
                 self._statuses.clear()
-            status = self._statuses[text] = _status(json.loads(text))
+            status = _status(json.loads(text))
+            addresses, reported = (self._addresses.setdefault(a, a) for a in status[:2])  # each has one after another
+            status = self._statuses[text] = Status(addresses, reported, *status[2:])
         return status
 
     def _whole(self, text: str) -> tuple[Pod | None, bool]:
