@@ -186,11 +186,10 @@ SELECT d.segment, d.record, d.first_seen, d.until, d.turned, d.firm, d.off_wire,
   d.responder_set, d.responder_name_set, d.responder_address_set, d.responder_identity_basis,
   d.protocol, d.target_port, d.responder_service, d.seen, d.seen_basis, d.trusted, d.has_payload, d.mesh_mtls,
   d.evidence_origin, d.outcome, e.begins AS era, d.may_be_itself,
-  d.asks || '>' || d.answers || '>' || d.protocol || '>' || coalesce(CAST(d.target_port AS VARCHAR), '-') || '>'
-    || d.seen || '>' || d.seen_basis || '>' || CASE WHEN d.trusted THEN 't' ELSE 'f' END
-    || CASE WHEN d.has_payload THEN 't' ELSE 'f' END || CASE WHEN d.may_be_itself THEN 't' ELSE 'f' END
-    || '>' || d.mesh_mtls
-    || coalesce('>' || CAST(e.begins AS VARCHAR), '') AS combination
+  CASE WHEN d.asks IS NOT NULL
+       THEN concat_ws('>', d.asks, d.answers, d.protocol, coalesce(CAST(d.target_port AS VARCHAR), '-'), d.seen,
+         d.seen_basis, CASE WHEN d.trusted THEN 't' ELSE 'f' END, CASE WHEN d.has_payload THEN 't' ELSE 'f' END,
+         CASE WHEN d.may_be_itself THEN 't' ELSE 'f' END, d.mesh_mtls, CAST(e.begins AS VARCHAR)) END AS combination
 FROM classed d
 LEFT JOIN era e ON e.always = CASE WHEN d.first_seen IS NOT NULL THEN 1 END
   AND d.first_seen >= e.begins AND (e.ends IS NULL OR d.first_seen < e.ends)
