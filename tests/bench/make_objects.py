@@ -11,7 +11,7 @@ import json
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -31,8 +31,12 @@ _INIT = {"name": "istio-init", "args": ["istio-iptables", "-p", "15001", "-b", "
 _CONDITIONS = ("Initialized", "Ready", "ContainersReady", "PodScheduled")
 
 
-def meshed(item: Object) -> Object:
-    """Return a pod as a mesh has it: with probes, a sidecar unless on its node's network, and what Istio labels it."""
+def meshed(item: Object, nodes: Mapping[str, str]) -> Object:
+    """
+    Return a pod as a mesh has it: with probes, a sidecar unless on its node's network, and what Istio labels it.
+
+    *nodes* are their addresses by name.
+    """
     if item["kind"] != "Pod":
         return item
     metadata, spec, status = item["metadata"], item["spec"], item["status"]
@@ -54,7 +58,7 @@ def meshed(item: Object) -> Object:
         began = (first["state"].get("running") or first["state"]["terminated"])["startedAt"]
         said = [{"type": kind, "status": "True", "lastTransitionTime": began} for kind in _CONDITIONS]
         status = status | {
-            "hostIP": "192.168.0.1", "conditions": [*status["conditions"], *said],
+            "hostIP": nodes[spec["nodeName"]], "conditions": [*status["conditions"], *said],
             "containerStatuses": [c | {"name": name} for name in ("app", "istio-proxy") for c in [first]],
         }  # fmt: skip
     metadata = metadata | {"labels": labels, "generateName": f"{owner}-"}
@@ -64,6 +68,7 @@ def meshed(item: Object) -> Object:
 def objects(cluster: Cluster) -> pa.Table:
     """Return what the store holds after a watch whose files each held an hour."""
     told = changes(cluster)
+    nodes = {node.name: node.address for node in cluster.nodes}
     place, tables = 0, []
     with tempfile.TemporaryDirectory() as folder:
         for since in range(BEGIN, cluster.end, HOUR):
@@ -73,12 +78,12 @@ def objects(cluster: Cluster) -> pa.Table:
             with path.open("w") as file:
                 if since == BEGIN:
                     heading = {"annotations": {TAKEN_AT: timestamp(BEGIN), LISTED: ",".join(sorted(KINDS))}}
-                    items = [meshed(item) for item in snapshot(cluster, BEGIN)]
+                    items = [meshed(item, nodes) for item in snapshot(cluster, BEGIN)]
                     listing = {"apiVersion": "v1", "kind": "List", "metadata": heading, "items": items}
                     file.write(json.dumps(listing) + "\n")
                 file.writelines(_bookmarks(since))
                 for change in told[place:ends]:
-                    event = {"type": change.type, "at": timestamp(change.at), "object": meshed(change.object)}
+                    event = {"type": change.type, "at": timestamp(change.at), "object": meshed(change.object, nodes)}
                     file.write(json.dumps(event) + "\n")
                 file.writelines(_bookmarks(until))
             tables.append(load([path], CLUSTER))

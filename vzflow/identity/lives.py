@@ -123,8 +123,9 @@ def _ordered(told: list[Told], cluster: str, kind: str, listings: Listings) -> l
     """Return what was told of one object in order, up to its deletion, each with how long it stayed so for certain."""
     found: list[_Seen] = []
     ordered = sorted(told, key=itemgetter(1, 3))
+    last = ordered[0].at
     for number, (_, at, shown, gone) in enumerate(ordered):
-        last = listings.watched_until(at, cluster, kind)
+        last = last if at < last else listings.watched_until(at, cluster, kind)
         through = last if number + 1 == len(ordered) else min(last, ordered[number + 1].at)
         if shown is None and found:
             shown = found[-1].shown  # a deletion may name its object only

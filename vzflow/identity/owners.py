@@ -8,6 +8,7 @@ from typing import Any
 from vzflow.identity.kept import controller, qualified
 from vzflow.identity.lives import State
 from vzflow.identity.pods import Pod
+from vzflow.identity.slices import KINDS as SLICES
 
 
 class Owners:
@@ -16,7 +17,7 @@ class Owners:
     def __init__(self, by_kind: Mapping[str, list[State[Any]]]) -> None:
         self._of: dict[tuple[str, str, str | None, str], Mapping[str, Any] | None] = {}
         for kind, states in by_kind.items():
-            if kind != "Pod":
+            if kind not in ("Pod", *SLICES):
                 self._add((state, controller(state.object)) for state in states)
         pods: list[State[Pod]] = by_kind.get("Pod", [])
         owners = [template.controller for template in {pod.shown.template for pod in pods}]

@@ -18,7 +18,7 @@ from blake3 import blake3
 from vzflow.flow.errors import UsageProblem
 from vzflow.flow.key import address_key
 from vzflow.flow.lookups import FOREVER, IDENTITY
-from vzflow.identity.columns import table
+from vzflow.identity.columns import repeated, table
 from vzflow.identity.party import Labels, Party, Ports, Profile, Traits
 from vzflow.identity.timeline import Timeline, timeline
 
@@ -143,9 +143,9 @@ def _tables(found: Timeline, clusters: Sequence[str], configured: list[Range]) -
             sorted(row for c in everywhere for row in _public(c, found, configured, sets)),
             key=itemgetter(0, 1),
         ),
-        "set_member": sets.members(),  # of the sets in those before
     }
-    return {name: table(schema, made[name]) for name, schema in IDENTITY.items()}
+    done = {name: table(IDENTITY[name], rows) for name, rows in made.items()}
+    return done | {"set_member": repeated(IDENTITY["set_member"], sets.all())}
 
 
 def _of_parties(parties: Iterable[Party], led_to: Mapping[str, Ports]) -> dict[str, Iterable[Row]]:
@@ -208,10 +208,9 @@ class _Sets:
         self._named.append((set_id, tuple(sorted(parties))))
         return set_id
 
-    def members(self) -> Iterator[tuple[str, str]]:
-        """Yield (set, member) of all so far, in order."""
-        for set_id, parties in sorted([*self._named, *((set_id, own) for own, set_id in self._ids.items())]):
-            yield from ((set_id, party) for party in parties)
+    def all(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Return (id, members) of those so far, in order."""
+        return sorted([*self._named, *((set_id, own) for own, set_id in self._ids.items())])
 
 
 def _public(cluster: str, found: Timeline, configured: Iterable[Range], sets: _Sets) -> Iterator[Row]:
