@@ -1,7 +1,7 @@
 """
 What a store holds of a simulated cluster that was watched for a day: pods as a mesh has them, a file for each hour.
 
-`python -m bench.make_objects FILE --pods 400 --generations 50` writes the rows of OBJECT_SCHEMA as an Arrow file.
+`python -m bench.make_objects FILE --pods 400 --generations 50` writes the rows of OBJECT_SCHEMA as a Parquet file.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from bench.make_identity import CLUSTER, cluster_of
 from identity.churn import BEGIN, HOST_PORT, HOUR, TARGET, Cluster, Object
 from identity.churn_objects import KINDS, changes, snapshot
 
 from vzflow.identity.kept import timestamp
-from vzflow.identity.snapshot import LISTED, OBJECT_SCHEMA, TAKEN_AT, load
+from vzflow.identity.snapshot import LISTED, TAKEN_AT, load
 
 _SIDECAR = {
     "name": "istio-proxy",
@@ -98,11 +99,6 @@ def _bookmarks(at: int) -> Iterator[str]:
         yield json.dumps({"type": "BOOKMARK", "at": timestamp(at), "object": said}) + "\n"
 
 
-def write(table: pa.Table, path: Path) -> None:
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, OBJECT_SCHEMA) as writer:
-        writer.write_table(table)
-
-
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make_objects", description="Make the cluster objects of a measurement.")
     parser.add_argument("file", type=Path)
@@ -111,7 +107,7 @@ def main(words: list[str] | None = None) -> int:
     options = parser.parse_args(words)
     cluster = cluster_of(options.pods, options.generations)
     made = objects(cluster)
-    write(made, options.file)
+    pq.write_table(made, options.file, compression="zstd")
     print(f"{len(cluster.lives):,} lives; rows: {dict(Counter(made.column('kind').to_pylist()))}")
     return 0
 

@@ -127,18 +127,18 @@ def _tables(found: Timeline, clusters: Sequence[str], configured: list[Range]) -
         "holding": (
             (*key, i.since, i.until, i.known_until, sets.id_of(i.parties))
             for key in sorted(found.addresses)
-            for i in found.addresses[key]
+            for i in found.addresses.pop(key)
         ),
         "endpoint": (
             (*key, i.since, i.until, i.known_until, sets.id_of(i.parties), i.target_port, i.service, i.basis)
             for key in sorted(found.endpoints)
-            for i in found.endpoints[key]
+            for i in found.endpoints.pop(key)
         ),
         "named": merge(
             (
                 (*key, i.since, i.until, i.known_until, sets.id_of(i.parties))
                 for key in sorted(found.names)
-                for i in found.names[key]
+                for i in found.names.pop(key)
             ),
             sorted(row for c in everywhere for row in _public(c, found, configured, sets)),
             key=itemgetter(0, 1),
@@ -171,7 +171,7 @@ def _of_parties(parties: Iterable[Party], led_to: Mapping[str, Ports]) -> dict[s
             traits.host_network, label_set or party.id, profile, traits.masqueraded,
         )  # fmt: skip
     return {
-        "party": (rows[party_id] for party_id in sorted(rows)),
+        "party": (rows.pop(party_id) for party_id in sorted(rows)),
         "party_label": sorted((name, *label) for name, labels in labelled.items() for label in labels),
         "party_port": sorted((name, *port) for name, said in profiles.items() for port in said.ports),
         "party_capture": sorted((name, *taken) for name, said in profiles.items() for taken in said.capture),

@@ -147,7 +147,7 @@ class _Building:
         for kind in (of_pods, virtual, shared):
             for key, claims in kind.items():
                 spans[key] += [span for claim in claims for span in claim.spans()]
-        self.done.addresses = {key: disjoint(found) for key, found in spans.items()}
+        self.done.addresses = _disjoint(spans)
 
     def _claim_nodes(self, shared: dict[AddressKey, list[Claim]]) -> None:
         """Several nodes may claim one address, as behind one NAT: all are candidates."""
@@ -253,7 +253,7 @@ class _Building:
                 spans[state.cluster, key] += life.spans()
         for (cluster, node), on_node in self._node_claims.items():
             spans[cluster, f"host:{node}"] += [s._replace(weak=False) for _, claim in on_node for s in claim.spans()]
-        self.done.names = {key: disjoint(found) for key, found in spans.items()}
+        self.done.names = _disjoint(spans)
 
     def add_terms(self) -> None:
         """Fill `terms`; needs `addresses`. A pod with an address of its own is never `node`, however labelled."""
@@ -283,3 +283,8 @@ class _Building:
             if labelled and state.namespace == "kube-system" and template.host_network:
                 for address in state.shown.addresses:
                     yield (state.cluster, address), state.since, state.until
+
+
+def _disjoint(spans: dict[tuple[str, str], list[Span]]) -> dict[tuple[str, str], list[Interval]]:
+    """Return the intervals of each key, whose spans are forgotten on the way."""
+    return {key: disjoint(spans.pop(key)) for key in list(spans)}
