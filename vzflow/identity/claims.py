@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Generic
+from typing import Any, Generic, NamedTuple
 
 from vzflow.identity.intervals import Claim, Span, oldest
 from vzflow.identity.lives import Of, State
 from vzflow.identity.pods import Pod
 
 
-@dataclass(frozen=True, slots=True)
-class Life(Generic[Of]):
+class Life(NamedTuple, Generic[Of]):
     """A state of something, and the parties it is over time."""
 
     state: State[Of]

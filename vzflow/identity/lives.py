@@ -8,7 +8,6 @@ where they do not, the older state may have held until the newer snapshot, and b
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import groupby, pairwise
 from operator import itemgetter
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -26,8 +25,7 @@ WHOLE_SECOND = 1_000_000
 Of = TypeVar("Of", bound=Shown, covariant=True)
 
 
-@dataclass(frozen=True, slots=True)
-class State(Generic[Of]):
+class State(NamedTuple, Generic[Of]):
     """
     One state of one object. Times are microseconds since 1970 UTC.
 
