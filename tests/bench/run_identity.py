@@ -22,7 +22,8 @@ import pyarrow.parquet as pq
 from vzflow.identity.tables import tables
 from vzflow.model import classify
 from vzflow.pipeline.freshness import Freshness
-from vzflow.pipeline.judge import Judge, model_of, passes, weights
+from vzflow.pipeline.judge import Judge, model_of
+from vzflow.pipeline.passes import parts, passes, weights
 from vzflow.store.duck import Duck, connect
 from vzflow.store.lake import Lake
 from vzflow.store.tables import RECORDED_SCHEMA
@@ -74,10 +75,12 @@ def edges(duck: Duck, lake: Lake) -> pa.Table:
     """Return how many flows went from which workload to which, on which port, with which verdict."""
     found = []
     recorded = lake.partitions("recorded")
-    for partitions in passes(list(recorded), weights(lake, Freshness(duck, ()), list(recorded))):
-        duck.parquet_view(classify.RECORDED, [f for p in partitions for f in recorded[p]], RECORDED_SCHEMA)
-        classify.classify(duck)
-        found.append(duck.run(_EDGES))
+    sizes = weights(lake, Freshness(duck, ()), list(recorded))
+    for partitions in passes(list(recorded), sizes):
+        files = [f for p in partitions for f in recorded[p]]
+        for _ in parts(duck, classify.RECORDED, files, sum(sizes[p] for p in partitions)):
+            classify.classify(duck)
+            found.append(duck.run(_EDGES))
     duck.register("edges", pa.concat_tables(found))
     return duck.run(_SUMMED)
 

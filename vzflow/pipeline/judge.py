@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cache, cached_property
@@ -24,6 +24,7 @@ from vzflow.identity.snapshot import OBJECT_SCHEMA, SNAPSHOT
 from vzflow.model import catalogue, classify
 from vzflow.model.document import Model, load, load_texts
 from vzflow.pipeline.freshness import Freshness, end_in
+from vzflow.pipeline.passes import parts, passes, weights
 from vzflow.store import memo
 from vzflow.store.duck import Duck, connect
 from vzflow.store.lake import Lake, Superseded
@@ -50,9 +51,6 @@ FROM recorded GROUP BY dt, hour
 """
 #: What is written of a partition.
 _DECIDED = f"SELECT {', '.join(CLASSIFIED_SCHEMA.names)} FROM decided"  # noqa: S608
-#: So many flows, and intervals of those who lived meanwhile, are held together, at most, if they are of more than one
-#: partition.
-_PASS = 1_500_000
 #: Fewer cluster objects are made into lookups sooner than those are looked for.
 _FEW = 1_000
 
@@ -161,10 +159,11 @@ class Judge:
             fresh = Freshness(duck, (version("vzflow"), classify.digest(), self.model.digest))
             stale = self._stale(fresh)
             done = 0
-            for partitions in passes(stale, weights(self.lake, fresh, stale)):
+            sizes = weights(self.lake, fresh, stale)
+            for partitions in passes(stale, sizes):
                 if progress is not None:
                     progress(done, len(stale))
-                self._classify(duck, fresh, partitions)
+                self._classify(duck, fresh, partitions, sum(sizes[p] for p in partitions))
                 done += len(partitions)
         return len(stale)
 
@@ -177,7 +176,7 @@ class Judge:
         wanted = fresh.made_from({p: recorded[p] for p in ends}, ends)
         return [p for p in recorded if p not in wanted or made[p] != wanted[p]]
 
-    def _classify(self, duck: Duck, fresh: Freshness, partitions: Sequence[Partition]) -> None:
+    def _classify(self, duck: Duck, fresh: Freshness, partitions: Sequence[Partition], weight: int) -> None:
         """Classify *partitions* together; one that another process replaces meanwhile is classified again, alone."""
         waiting = list(partitions)
         for attempt in range(_TRIES):
@@ -190,25 +189,44 @@ class Judge:
             waiting = [p for p in wanted if before.get(p) != wanted[p]]
             if not waiting:
                 return
-            duck.parquet_view(classify.RECORDED, [f for p in waiting for f in files[p]], RECORDED_SCHEMA)
-            classify.classify(duck)
-            superseded = [p for p in waiting if not self._replaced(duck, p, wanted[p], before.get(p))]
+            portions: Iterable[None] = self._portions(duck, [f for p in waiting for f in files[p]], weight)
+            if len(waiting) > 1:
+                portions = list(portions)  # together they are one
+            superseded = [p for p in waiting if not self._replaced(duck, p, portions, wanted[p], before.get(p))]
             if superseded and attempt == _TRIES - 1:
                 place = "{}/classified/dt={}/hour={}".format(self.lake.root, *superseded[0])
                 raise Superseded("other processes keep replacing it", at=place, do="Run the command again")
             waiting = superseded
 
-    def _replaced(self, duck: Duck, partition: Partition, made_from: str, before: str | None) -> bool:
+    def _portions(self, duck: Duck, files: Sequence[str], weight: int) -> Iterator[None]:
+        """Classify the flows of *files*, as many at a time as memory holds, in the view `classified`."""
+        for _ in parts(duck, classify.RECORDED, files, weight):
+            classify.classify(duck)
+            yield
+
+    def _replaced(
+        self, duck: Duck, partition: Partition, portions: Iterable[None], made_from: str, before: str | None
+    ) -> bool:
         """Store what is decided of *partition*; return False if it is not what it was *before*."""
-        duck.create_view("decided", f"SELECT * FROM {classify.RESULT} WHERE {_begins_in(partition)}")  # noqa: S608
-        moved = self._moved(duck, partition)
-        rows = duck.run_batches(_DECIDED)
+        moved = 0
+
+        def decided() -> Generator[pa.RecordBatch]:
+            nonlocal moved
+            for _ in portions:
+                where = _begins_in(partition)
+                duck.create_view("decided", f"SELECT * FROM {classify.RESULT} WHERE {where}")  # noqa: S608
+                moved += self._moved(duck, partition)
+                for batch in duck.run_batches(_DECIDED):
+                    yield pa.RecordBatch.from_arrays(batch.columns, schema=CLASSIFIED_SCHEMA)
+
+        rows = decided()
         try:
-            self.lake.replace_partition("classified", partition, rows, made_from, instead_of=before)
+            reader = pa.RecordBatchReader.from_batches(CLASSIFIED_SCHEMA, rows)
+            self.lake.replace_partition("classified", partition, reader, made_from, instead_of=before)
         except Superseded:
             return False
         finally:
-            del rows  # DuckDB answers nothing else as long as somebody may read on
+            rows.close()  # DuckDB answers nothing else as long as somebody may read on
         self.moved += moved
         return True
 
@@ -219,33 +237,6 @@ class Judge:
             return 0  # another version made them
         duck.parquet_view("classified_before", files, pa.schema([*CLASSIFIED_SCHEMA, *PARTITION_FIELDS]))
         return int(one_row(duck.run(_MOVED))["flows"])
-
-
-def weights(lake: Lake, fresh: Freshness, partitions: Sequence[Partition]) -> dict[Partition, int]:
-    """Return what classifying each partition holds in memory: its flows, and who lived in its hour."""
-    flows, lived = lake.sizes("recorded"), fresh.lived(partitions)
-    return {p: flows.get(p, 0) + lived.get(p, 0) for p in partitions}
-
-
-def passes(partitions: Sequence[Partition], sizes: Mapping[Partition, int]) -> Iterator[list[Partition]]:
-    """
-    Put neighbours together as far as memory allows: looking through the lookups takes as long for a few flows.
-
-    Args:
-        partitions: In order.
-        sizes: How much each has, as `weights` counts.
-    """
-    together: list[Partition] = []
-    weight = 0
-    for partition in partitions:
-        size = sizes.get(partition, 0)
-        if together and (weight + size > _PASS or NO_TIME in partition):
-            yield together
-            together, weight = [], 0
-        together.append(partition)
-        weight += size
-    if together:
-        yield together
 
 
 def _begins_in(partition: Partition) -> str:
