@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from vzflow.flow.terms import IdentityBasis
@@ -49,7 +50,7 @@ class Endpoints:
         nodes: Mapping[tuple[str, str], Claimed],
     ) -> None:
         self.ports: dict[str, Ports] = {}  # party id -> those of role `endpoint`
-        self._spans: dict[EndpointKey, list[Span]] = defaultdict(list)
+        self._spans: dict[EndpointKey, list[list[Span]]] = defaultdict(list)
         self._parties, self._addresses, self._pods, self._nodes = parties, addresses, pods, nodes
         self._slices = slices
         self._slices_of: dict[tuple[str, str | None, str], list[tuple[State[Slice], Answering]]] = defaultdict(list)
@@ -61,7 +62,17 @@ class Endpoints:
 
     def intervals(self) -> dict[EndpointKey, list[Interval]]:
         """Return who answered when, of all that was claimed; can be asked once."""
-        return {key: disjoint(self._spans.pop(key)) for key in list(self._spans)}
+        done: dict[EndpointKey, list[Interval]] = {}
+        shared: dict[int, tuple[list[Span], list[Interval]]] = {}  # by the list's identity, which lives as long
+        for key in list(self._spans):
+            first, *more = self._spans.pop(key)
+            if more:
+                done[key] = disjoint(chain(first, *more))
+                continue
+            if id(first) not in shared:
+                shared[id(first)] = (first, disjoint(first))
+            done[key] = shared[id(first)][1]
+        return done
 
     # -- Services
 
@@ -102,8 +113,18 @@ class Endpoints:
                 for address, claim in on_node
                 if its == cluster and not claim.weak
             ]
+        self._claim(at, backends)
+
+    def _claim(self, at: list[tuple[EndpointKey, Claim]], backends: list[Span]) -> None:
+        """Claim each key for *backends*; what many nodes claim alike is one list."""
+        first = min((b.since for b in backends), default=0)
+        last = max((b.until for b in backends), default=0)
+        alike: dict[tuple[int, int, int | None], list[Span]] = {}
         for key, claim in at:
-            self._spans[key] += [s for b in backends if (s := during(b, claim)) is not None]
+            how = (max(claim.since, first), min(claim.until, last), None if claim.ended else claim.sure_until)
+            if how not in alike:
+                alike[how] = [s for b in backends if (s := during(b, claim)) is not None]
+            self._spans[key].append(alike[how])
 
     def _backends(self, life: Life[Any], port: Mapping[str, Any]) -> list[Span]:
         """Return who answers for a Service port; the weak claim is the Service's own, for when nobody is known to."""
@@ -166,7 +187,7 @@ class Endpoints:
                 for address in answering.addresses:
                     for _, protocol, port in answering.ports:
                         span = Span(state.since, state.until, state.known_until, party, False, port, None, _SERVICE)
-                        self._spans[state.cluster, address, protocol, port].append(span)
+                        self._spans[state.cluster, address, protocol, port].append([span])
 
     def claim_host_ports(self) -> None:
         """Claim ports of a node that belong to one pod: those of host-network pods, and every hostPort."""
@@ -182,11 +203,10 @@ class Endpoints:
         for protocol, port, target, only in ports:
             for address, claim in self._nodes.get(node, ()):
                 if not claim.weak and only in (None, address):
-                    self._spans[node[0], address, protocol, port] += [
-                        Span(*s[:5], target, None, _HOST_PORT)
-                        for b in life.spans()
-                        if (s := during(b, claim)) is not None
-                    ]
+                    spans = [s for b in life.spans() if (s := during(b, claim)) is not None]
+                    self._spans[node[0], address, protocol, port].append(
+                        [Span(*s[:5], target, None, _HOST_PORT) for s in spans]
+                    )
 
     def declare_slice_ports(self) -> None:
         """Find the ports on which pods answer while a slice names their addresses."""
