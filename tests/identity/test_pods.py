@@ -126,3 +126,11 @@ def test_a_usual_pod_is_cut():
     }
     assert Pods()._by_parts(stored(pod)) is not None
     assert Pods()._by_parts(stored(pod, gone=True)) is not None
+
+
+def test_only_the_node_of_the_pod_itself_is_its_node():
+    """A member of that name further inside is none, should one ever be kept."""
+    spec = {"containers": [{"name": "app", "nodeName": "n9"}]}
+    found, _ = Pods().read(json.dumps({"metadata": {}, "spec": spec, "status": {}}, separators=(",", ":")))
+    assert found is not None
+    assert (found.node, found.object["spec"]) == (None, spec)
