@@ -1,10 +1,11 @@
 -- says: Both ends of each flow as one set of candidates each, and what the record alone proves.
--- reads: recorded, located, window_holder, population, set_overlap, set_account, set_fact, set_mate, trust_domain, era
+-- reads: recorded, located, window_holder, population, set_overlap, set_account, set_fact, set_mate, trust_domain, era, unmasqueraded
 -- returns: segment, record, first_seen, until, turned, firm, off_wire, tunnel, contradicted, initiator_set, initiator_name_set, initiator_address_set, initiator_identity_basis, responder_set, responder_name_set, responder_address_set, responder_identity_basis, protocol, target_port, responder_service, seen, seen_basis, trusted, has_payload, mesh_mtls, evidence_origin, outcome, era, may_be_itself, combination
 -- one row per: segment, record
 -- A name wins over an address that nobody else held then; where the two name different holders both are candidates.
 -- Of a node's holders the one who declares the port wins over the node's name. Sets: `either:NAME+ADDRESS+LATER`, and
--- `behind:SET@CHANGED` where a node's address may also stand for the pods it masqueraded then.
+-- `behind:SET@CHANGED` where a node's address may also stand for the pods it masqueraded then, with `!pool` or `!node`
+-- behind it where it dials an address for which fewer are masqueraded.
 -- `may_be_itself`: a candidate of both ends may be one pod that reached itself. Of pods judged as one it says which did.
 WITH account AS (
   SELECT a.set_id, a.namespace, a.service_account
@@ -51,6 +52,7 @@ WITH account AS (
          WHEN l.responder_name_set = 'unknown' AND w.responder_window IS NULL THEN 'not_found'
          WHEN l.responder_name_set LIKE 'public:%' THEN 'network'
          ELSE 'name' END AS responder_identity_basis,
+    l.cluster, CASE WHEN l.turned THEN l.initiator_ip ELSE l.responder_ip END AS dialled,
     l.protocol, l.source, l.reporter, l.action, l.connection_state, l.response_code, l.app_protocol,
     CASE WHEN l.hop = 'pod_internal' THEN 'pod_internal'
          WHEN l.hop = 'loopback' OR l.initiator_address_set = 'loopback' OR l.responder_address_set = 'loopback'
@@ -150,7 +152,7 @@ WITH account AS (
          ELSE 'behind:' || t.initiator_all || '@'
            || coalesce(CAST(nb.valid_from AS VARCHAR), '') || coalesce(CAST(ab.valid_from AS VARCHAR), '') || '-'
            || coalesce(CAST(ne.valid_from AS VARCHAR), '') || coalesce(CAST(ae.valid_from AS VARCHAR), '')
-    END AS initiator_set
+    END || coalesce('!' || u.why, '') AS initiator_set
   FROM told t
   LEFT JOIN population nb ON nb.set_id = CASE WHEN t.from_node AND NOT t.to_pod_itself THEN t.initiator_name_set END
     AND t.first_seen >= nb.valid_from AND t.first_seen < nb.valid_to
@@ -160,6 +162,9 @@ WITH account AS (
     AND t.until >= ne.valid_from AND t.until < ne.valid_to
   LEFT JOIN population ae ON ae.set_id = CASE WHEN t.from_node AND NOT t.to_pod_itself THEN t.initiator_address_set END
     AND t.until >= ae.valid_from AND t.until < ae.valid_to
+  LEFT JOIN unmasqueraded u ON u.cluster = t.cluster
+    AND u.address = CASE WHEN t.from_node AND NOT t.to_pod_itself THEN t.dialled END
+    AND t.first_seen >= u.valid_from AND t.until < u.valid_to
 ), classed AS (
   SELECT d.*,
     CASE WHEN d.off_wire IS NOT NULL OR d.tunnel OR d.contradicted OR NOT d.firm OR d.responder_set = 'unknown'

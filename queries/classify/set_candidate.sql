@@ -33,10 +33,11 @@ WITH side AS (
   SELECT p.set_id, k.party_id FROM part p JOIN known k ON k.set_id = p.part
 ), behind AS (
   -- The flows of one such set hide the same pods: the first moments stand for all.
-  SELECT initiator_set AS set_id, min(first_seen) AS since, min(until) AS until
+  SELECT initiator_set AS set_id, min(first_seen) AS since, min(until) AS until,
+    CASE WHEN initiator_set LIKE '%!pool' THEN 'pool' WHEN initiator_set LIKE '%!node' THEN 'node' END AS towards
   FROM identified WHERE initiator_set LIKE 'behind:%' GROUP BY initiator_set
 ), masquerading AS (
-  SELECT b.set_id, b.since, b.until, n.cluster, n.node
+  SELECT b.set_id, b.since, b.until, b.towards, n.cluster, n.node
   FROM behind b JOIN told t ON t.set_id = b.set_id JOIN candidate n ON n.party_id = t.party_id
   WHERE n.kind = 'node'
 )
@@ -45,3 +46,4 @@ UNION
 SELECT m.set_id, l.party_id
 FROM masquerading m
 JOIN masqueraded_life l ON l.cluster = m.cluster AND l.node = m.node AND l.valid_from <= m.until AND l.valid_to > m.since
+WHERE m.towards IS NULL OR l.masqueraded IS NULL OR (m.towards = 'node' AND coalesce(l.masqueraded_to_nodes, true))

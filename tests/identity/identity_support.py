@@ -199,4 +199,4 @@ class World:
         return {self.title(party) for party in members}
 
 
-_TIMED = ("holding", "endpoint", "named", "party_policy", "contested", "pods_listed")
+_TIMED = ("holding", "endpoint", "named", "party_policy", "contested", "pods_listed", "unmasqueraded")

@@ -14,6 +14,7 @@ from vzflow.identity.listing import ATTEMPTS, fetch
 from vzflow.identity.patience import Patience
 from vzflow.identity.snapshot import load, save
 
+CONFIG_MAPS = path_of("configmaps", "", "v1")
 DATE = "Fri, 02 Jan 2026 12:00:00 GMT"
 
 
@@ -84,6 +85,19 @@ def test_a_refused_kind_is_noted_with_the_missing_permission_and_the_others_go_o
     said = json.loads(load([tmp_path / "s.json"], "c").column("object")[0].as_py())
     assert said["not_listed"] == {"PeerAuthentication": fetched.missing["PeerAuthentication"]}
     assert "PeerAuthentication" not in said["listed"]
+
+
+def test_of_config_maps_only_those_of_one_name_are_asked_for(api, read, tmp_path):
+    """A right to that name permits a list with such a selector, and no other."""
+    mesh = {"metadata": {"name": "istio", "namespace": "istio-system"}, "data": {"mesh": "rootNamespace: a", "x": "y"}}
+    api.lists[CONFIG_MAPS] = [mesh]
+    fetched = read()
+    assert {query.get("fieldSelector") for query in api.queries(CONFIG_MAPS)} == {"metadata.name=istio"}
+    assert not [query for _, path, query in api.asked if path != CONFIG_MAPS and "fieldSelector" in query]
+    assert [o["data"] for o in fetched.objects] == [{"mesh": '{"rootNamespace": "a"}'}]
+    api.status[CONFIG_MAPS] = 403
+    (note,) = read().notes
+    assert "it takes get, list and watch of configmaps/istio in all namespaces" in note
 
 
 def test_an_older_api_version_is_asked_where_the_newer_is_absent(api, read):

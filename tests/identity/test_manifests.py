@@ -58,7 +58,9 @@ def test_the_role_permits_what_is_read_and_nothing_else():
     ]
     assert sorted(permitted) == sorted((r.group, r.plural) for r in RESOURCES)
     assert {tuple(rule["verbs"]) for rule in role["rules"]} == {("get", "list", "watch")}
-    assert {key for rule in role["rules"] for key in rule} == {"apiGroups", "resources", "verbs"}
+    assert {key for rule in role["rules"] for key in rule} == {"apiGroups", "resources", "resourceNames", "verbs"}
+    named = {(rule["resources"][0], *rule["resourceNames"]) for rule in role["rules"] if "resourceNames" in rule}
+    assert named == {(r.plural, r.only) for r in RESOURCES if r.only}
 
 
 def test_the_role_is_bound_to_the_account_the_pods_run_as():

@@ -28,6 +28,8 @@ CLUSTER_OBJECTS = [
     peer_authentication("default", "STRICT"),
 ]
 
+KNOWN_BY = node("n2", "192.168.0.2", annotations={"projectcalico.org/IPv4Address": "192.168.0.2/24"})
+
 
 def range_of(made: dict, address: str, cluster: str = CLUSTER) -> tuple[str, str] | None:
     key = address_key(address)
@@ -40,7 +42,7 @@ def range_of(made: dict, address: str, cluster: str = CLUSTER) -> tuple[str, str
     return found[0] if found else None
 
 
-@pytest.mark.parametrize("items", [[], [*CLUSTER_OBJECTS, pod("lost", "10.244.1.7", "11:00")]])
+@pytest.mark.parametrize("items", [[], [*CLUSTER_OBJECTS, KNOWN_BY, pod("lost", "10.244.1.7", "11:00")]])
 def test_every_table_is_there_in_its_declared_schema(items):
     """The queries are bound against the schemas alone."""
     made = tables(objects(("13:00", items)), [CLUSTER], [Range("office", "198.51.100.0/24")])
@@ -136,6 +138,7 @@ def test_a_pod_row_says_what_the_pod_was():
             "in_mesh": True,
             "host_network": False,
             "masqueraded": None,
+            "masqueraded_to_nodes": None,
         }
     ]
     assert world.of("party_label", "pod:web") == [{"key": "a", "value": "1"}, {"key": "b", "value": "2"}]

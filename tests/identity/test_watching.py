@@ -12,7 +12,20 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from identity.api_server import CUT, END, ISTIO_V1, PODS, Fault, api_server, bookmark, event, gone, kubeconfig, named
+from identity.api_server import (
+    CUT,
+    END,
+    ISTIO_V1,
+    PODS,
+    Fault,
+    api_server,
+    bookmark,
+    event,
+    gone,
+    kubeconfig,
+    named,
+    path_of,
+)
 from identity.identity_support import us
 
 from vzflow.identity import watching
@@ -311,3 +324,19 @@ def test_a_line_without_an_end_does_not_take_memory(api, tmp_path, monkeypatch):
     api.watches[PODS] = [[b"x" * (1 << 16)] * 4, [event("ADDED", "b", 9)]]
     with watched(api, tmp_path, has("ADDED", "b")) as one:
         assert one.watch.counts.errors["no_answer"] == 1
+
+
+def test_of_config_maps_only_those_of_one_name_are_watched_and_only_the_mesh_config_is_recorded(api, tmp_path):
+    """The rights to one name permit no other watch, and whatever else stands there is nobody's business."""
+    path = path_of("configmaps", "", "v1")
+    mesh = {"mesh": "rootNamespace: a\nextensionProviders: [{name: hunter2}]\n", "x": "hunter2"}
+    changed = event("MODIFIED", "istio", 9)
+    changed["object"] |= {"kind": "ConfigMap", "data": mesh}
+    api.lists[path] = [named("istio")[0] | {"data": mesh}]
+    api.watches[path] = [[changed]]
+    with watched(api, tmp_path, lambda one: one.watch.counts.events["MODIFIED"], kind="ConfigMap") as one:
+        assert {query["fieldSelector"] for _, asked, query in api.asked if asked == path} == {"metadata.name=istio"}
+        assert one.lines() == [["LIST", "istio"], ["MODIFIED", "istio"]]
+        (text,) = (gzip.decompress(p.read_bytes()).decode() for p in one.folder.glob("prod-*"))
+        assert "hunter2" not in text
+        assert text.count('{\\"rootNamespace\\": \\"a\\"}') == 2

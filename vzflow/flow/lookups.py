@@ -23,7 +23,8 @@ def _table(**columns: pa.DataType) -> pa.Schema:
 IDENTITY: dict[str, pa.Schema] = {
     # One row per state of a holder: a pod's life is cut where a PeerAuthentication that speaks of it changes.
     # kind: pod | node | api_server | service | range. in_mesh: has a sidecar, or is an Istio gateway.
-    # masqueraded: leaves the cluster with its node's address (null: nothing says so).
+    # masqueraded: leaves the cluster with its node's address (null: nothing says so); masqueraded_to_nodes: also where
+    # it dials a node.
     # known_until: the newest moment a snapshot vouches for this holder (null: it is known to have ended).
     # label_set: by which party_label speaks of it, and of all who have these labels; profile: the same for party_port,
     # party_capture and party_policy. What is no pod, or has no labels, goes by its own id.
@@ -43,6 +44,7 @@ IDENTITY: dict[str, pa.Schema] = {
         label_set=TEXT,
         profile=TEXT,
         masqueraded=FLAG,
+        masqueraded_to_nodes=FLAG,
     ),
     "party_label": _table(label_set=TEXT, key=TEXT, value=TEXT),
     # Terms that follow from the address rather than from the object: `node` for every holder of a node address,
@@ -80,6 +82,9 @@ IDENTITY: dict[str, pa.Schema] = {
     "named": _table(cluster=TEXT, key=TEXT, valid_from=TIME, valid_to=TIME, known_until=TIME, set_id=TEXT),
     # When pods of all namespaces were listed, and until when they were watched from then on (else the same moment).
     "pods_listed": _table(cluster=TEXT, listed_at=TIME, known_until=TIME),
+    # Addresses of nodes for which no pod of a pool leaves masqueraded (why: pool), or only pods that are
+    # masqueraded_to_nodes do (why: node). Spans of which that is not certain are left out.
+    "unmasqueraded": _table(cluster=TEXT, address=TEXT, why=TEXT, valid_from=TIME, valid_to=TIME),
     # Spans that two pods, or two Services, claim by their own records though one address has one holder: the later
     # start kept it. lost and kept: KIND/NAMESPACE/NAME.
     "contested": _table(cluster=TEXT, address=TEXT, valid_from=TIME, valid_to=TIME, lost=TEXT, kept=TEXT),

@@ -26,7 +26,7 @@ def node_addresses(node: Mapping[str, Any]) -> dict[str, bool]:
     ]
     annotated = [annotations[key] for key in (*CALICO_ADDRESSES, *FLANNEL_ADDRESSES) if key in annotations]
     presumed = dict[str, bool]()
-    flannel = any(key in annotations for key in FLANNEL_ADDRESSES)
+    flannel = runs_flannel(node)
     for cidr in pod_ranges(node):
         block = ip_network(cidr)
         if block.num_addresses > 2:
@@ -34,6 +34,10 @@ def node_addresses(node: Mapping[str, Any]) -> dict[str, bool]:
             if flannel:
                 presumed[str(block[0])] = True  # flannel.1
     return presumed | dict.fromkeys(_canonical([*listed, *annotated]), False)
+
+
+def runs_flannel(node: Mapping[str, Any]) -> bool:
+    return any(key in node.get("metadata", {}).get("annotations", {}) for key in FLANNEL_ADDRESSES)
 
 
 def pod_ranges(node: Mapping[str, Any]) -> list[str]:
@@ -54,6 +58,13 @@ def cluster_ips(service: Mapping[str, Any]) -> list[str]:
 def outer_addresses(service: Mapping[str, Any]) -> list[str]:
     ingress = service.get("status", {}).get("loadBalancer", {}).get("ingress", ())
     return list(dict.fromkeys([*service.get("spec", {}).get("externalIPs", ()), *(i["ip"] for i in ingress)]))
+
+
+def is_outer(service: Mapping[str, Any]) -> bool:
+    """Whether a Service is reached by more than its cluster addresses."""
+    spec = service.get("spec", {})
+    typed = spec.get("type") in ("NodePort", "LoadBalancer") or any(p.get("nodePort") for p in spec.get("ports", ()))
+    return typed or bool(outer_addresses(service))
 
 
 def host_ports(template: Template) -> Iterator[HostPort]:

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any
 
 from vzflow.flow.terms import IdentityBasis
-from vzflow.identity.addresses import HostPort, host_ports
+from vzflow.identity.addresses import HostPort, host_ports, is_outer
 from vzflow.identity.claims import Life, during
 from vzflow.identity.intervals import Claim, Interval, Span, disjoint, oldest
 from vzflow.identity.lives import State
@@ -39,6 +39,7 @@ class Endpoints:
         pods: All, with the parties they are.
         slices: Who answers for which Service.
         nodes: (cluster, name) -> what each claims.
+        api_servers: Their addresses.
     """
 
     def __init__(
@@ -48,7 +49,10 @@ class Endpoints:
         pods: list[Life[Pod]],
         slices: list[tuple[State[Slice], Answering]],
         nodes: Mapping[tuple[str, str], Claimed],
+        api_servers: Iterable[AddressKey],
     ) -> None:
+        self.led_to: dict[AddressKey, list[tuple[int, int]]] = defaultdict(list)  # see `_note_led`
+        self._api_servers = set(api_servers)
         self.ports: dict[str, Ports] = {}  # party id -> those of role `endpoint`
         self._spans: dict[EndpointKey, list[list[Span]]] = defaultdict(list)
         self._parties, self._addresses, self._pods, self._nodes = parties, addresses, pods, nodes
@@ -105,6 +109,8 @@ class Endpoints:
             for declared in own | ({target} if kind != "service" else set()):
                 if declared is not None:
                     self._declare(party, protocol, declared)
+        if is_outer(life.state.object):
+            self._note_led(backends)
         at = [((cluster, address, protocol, number), claim) for address, claim in claims]
         if port.get("nodePort"):
             at += [
@@ -125,6 +131,19 @@ class Endpoints:
             if how not in alike:
                 alike[how] = [s for b in backends if (s := during(b, claim)) is not None]
             self._spans[key].append(alike[how])
+
+    def _note_led(self, backends: Iterable[Span]) -> None:
+        """Whom a node's, an external or a load balancer's address leads to another node, kube-proxy masquerades."""
+        for span in backends:
+            party = self._parties[span.party]
+            cluster, kind = party.traits.cluster, party.traits.kind
+            led: set[AddressKey] = set()
+            if party.traits.host_network or kind == "node":
+                led |= {(cluster, address) for address, _ in self._nodes.get((cluster, party.node or ""), ())}
+            if kind == "api_server":
+                led |= {key for key in self._api_servers if key[0] == cluster}
+            for key in led:
+                self.led_to[key].append((span.since, span.until))
 
     def _backends(self, life: Life[Any], port: Mapping[str, Any]) -> list[Span]:
         """Return who answers for a Service port; the weak claim is the Service's own, for when nobody is known to."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -9,6 +10,8 @@ from functools import lru_cache
 from ipaddress import ip_network
 from itertools import pairwise
 from typing import Any
+
+import yaml
 
 from vzflow.flow.key import canonical_address
 
@@ -22,12 +25,12 @@ POD_ANNOTATIONS = (INCLUDE_INBOUND, EXCLUDE_INBOUND, INTERCEPTION, REDIRECTION, 
 #: The program that redirects a sidecar's traffic, in an init container, and those of its options that say which inbound
 #: ports it captures and which it leaves alone (Istio's injection template): mesh-wide settings stand nowhere else.
 REDIRECTOR, INCLUDED_PORTS, EXCLUDED_PORTS = "istio-iptables", "-b", "-d"
-#: Calico's node annotations that hold an address, some with a /mask (projectcalico/libcalico-go, k8s node backend).
-CALICO_ADDRESSES = tuple(
+#: Calico's node annotations that hold an address, some with a /mask (projectcalico/libcalico-go, k8s node backend):
+#: those it knows the node by, and those of its tunnels.
+CALICO_NODE_ADDRESSES = ("projectcalico.org/IPv4Address", "projectcalico.org/IPv6Address")
+CALICO_ADDRESSES = CALICO_NODE_ADDRESSES + tuple(
     f"projectcalico.org/{name}"
     for name in (
-        "IPv4Address",
-        "IPv6Address",
         "IPv4IPIPTunnelAddr",
         "IPv4VXLANTunnelAddr",
         "IPv6VXLANTunnelAddr",
@@ -36,6 +39,12 @@ CALICO_ADDRESSES = tuple(
     )
 )
 FLANNEL_ADDRESSES = ("flannel.alpha.coreos.com/public-ip", "flannel.alpha.coreos.com/public-ipv6")
+
+#: Istio's MeshConfig is the text of this key in the ConfigMap `istio`, or `istio-REVISION`, beside istiod (pilot's
+#: getMeshConfigMapName); what it says of the namespace whose policies are for the whole mesh.
+MESH_CONFIG, MESH_KEY, ROOT_NAMESPACE = "istio", "mesh", "rootNamespace"
+_YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_YAML_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -139,6 +148,38 @@ def redirection(value: object) -> list[str] | None:
         return None
     pairs = [pair for pair in pairwise(value) if pair[0] in (INCLUDED_PORTS, EXCLUDED_PORTS)]
     return [REDIRECTOR, *(plain_text(word) for pair in pairs for word in pair)]
+
+
+def holds_mesh_config(item: Mapping[str, Any]) -> bool:
+    """Whether a ConfigMap is a mesh's configuration, by its name: Istio keeps others beside it."""
+    name, data = item["metadata"]["name"], item.get("data")
+    return name == MESH_CONFIG or (name.startswith(f"{MESH_CONFIG}-") and isinstance(data, dict) and MESH_KEY in data)
+
+
+def mesh_config(value: object) -> str | None:
+    """Of a MeshConfig's text return the root namespace alone, as such a text; null where none is named, or readable."""
+    name = _root_namespace(value) if isinstance(value, str) else None
+    return json.dumps({ROOT_NAMESPACE: plain_text(name)}) if name else None
+
+
+def _root_namespace(text: str) -> str | None:
+    """Return what stands at that key of the text's outermost map; of its events only: nesting takes no stack."""
+    depth, nodes, key, found = 0, 0, "", ""
+    try:
+        for event in yaml.parse(text, Loader=_YAML):
+            if depth == 0 and isinstance(event, yaml.SequenceStartEvent):
+                return None
+            if depth == 1 and isinstance(event, yaml.NodeEvent):
+                word = event.value if isinstance(event, yaml.ScalarEvent) else ""
+                if nodes % 2 == 0:
+                    key = word
+                elif key == ROOT_NAMESPACE:
+                    found = word
+                nodes += 1
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+    except (yaml.YAMLError, ValueError):
+        return None
+    return None if found in _YAML_NULLS else found
 
 
 _EVERY = "*"
@@ -253,8 +294,12 @@ KEPT: dict[str, dict[str, Any]] = {
         },
     },
     "IPPool": {"metadata": _META, "spec": {"cidr": _cidr, "natOutgoing": _flag, "disabled": _flag}},
-    "FelixConfiguration": {"metadata": _META, "spec": {"natOutgoingAddress": _address}},
+    "FelixConfiguration": {
+        "metadata": _META,
+        "spec": {"natOutgoingAddress": _address, "natOutgoingExclusions": plain_text},
+    },
     "ServiceCIDR": {"metadata": _META, "spec": {"cidrs": [_cidr]}},
+    "ConfigMap": {"metadata": _META, "data": {MESH_KEY: mesh_config}},
 }
 
 #: API groups of the kinds that are not in the core group: Knative has a Service too.

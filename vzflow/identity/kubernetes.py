@@ -19,6 +19,7 @@ import yaml
 from kubernetes import client, config
 
 from vzflow.flow.errors import ServiceUnavailable, UsageProblem
+from vzflow.identity.kept import MESH_CONFIG
 
 loaders: Any = config  # the client gives no types for them
 
@@ -31,17 +32,22 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Resource(NamedTuple):
-    """What to read: kind, API group (empty for core), its versions with the newest first, and the name in the path."""
+    """
+    What to read: kind, API group (empty for core), its versions with the newest first, and the name in the path.
+
+    Where *only* is not empty, no objects of another name.
+    """
 
     kind: str
     group: str
     versions: tuple[str, ...]
     plural: str
+    only: str = ""
 
     @property
     def full_name(self) -> str:
         """As `kubectl auth can-i list NAME` takes it."""
-        return f"{self.plural}.{self.group}".rstrip(".")
+        return f"{self.plural}.{self.group}".rstrip(".") + (f"/{self.only}" if self.only else "")
 
 
 #: Each is in pipelines/kubernetes/rbac.yaml, and nothing else is: a test compares them.
@@ -59,6 +65,7 @@ RESOURCES = (
     Resource("FelixConfiguration", "crd.projectcalico.org", ("v1",), "felixconfigurations"),
     Resource("ServiceCIDR", "networking.k8s.io", ("v1", "v1beta1"), "servicecidrs"),
     Resource("NetworkPolicy", "networking.k8s.io", ("v1",), "networkpolicies"),
+    Resource("ConfigMap", "", ("v1",), "configmaps", MESH_CONFIG),
 )
 
 
@@ -129,6 +136,8 @@ class ApiServer:
             NoAnswerError: It does not answer.
             ServiceUnavailable: Its certificate is not trusted.
         """
+        if resource.only:  # a right to named objects takes it: RBAC compares this name with resourceNames
+            options["field_selector"] = f"metadata.name={resource.only}"
         options["_preload_content"] = False
         options["_request_timeout"] = (min(CONNECT, self.timeout), self.timeout if wait is None else wait)
         try:
@@ -244,6 +253,7 @@ def _request(api: client.ApiClient, resource: Resource, version: str, options: d
         "Service": core.list_service_for_all_namespaces,
         "Node": core.list_node,
         "Namespace": core.list_namespace,
+        "ConfigMap": core.list_config_map_for_all_namespaces,
     }
     return lists[resource.kind](**options)
 

@@ -15,6 +15,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import pyarrow as pa
 
 from vzflow.flow.lookups import FOREVER
+from vzflow.identity.kept import MESH_CONFIG
 from vzflow.identity.observed import Listings, Name, Observed, Shown, Told, rows_in
 from vzflow.identity.pods import Pod
 from vzflow.identity.snapshot import SNAPSHOT
@@ -105,16 +106,18 @@ def _created(seen: list[_Seen]) -> int:
 
 def _of_name(name: Name, told: list[Told], listings: Listings) -> Iterator[State[Any]]:
     """Yield the states of all objects that ever had *name*, each ended at the latest by the creation of the next."""
-    cluster, kind, *_ = name
+    cluster, kind, namespace, own = name
+    asked = kind if kind != "ConfigMap" or own == MESH_CONFIG else f"{kind}/{own}"
     by_identity: dict[str, list[Told]] = {}
     for one in told:
         by_identity.setdefault(one.identity, []).append(one)
-    ordered = ((identity, _ordered(own, cluster, kind, listings)) for identity, own in by_identity.items())
+    ordered = ((identity, _ordered(its, cluster, asked, listings)) for identity, its in by_identity.items())
     lives = [(identity, seen) for identity, seen in ordered if seen]
     lives.sort(key=lambda life: (_created(life[1]), life[0]))
     for number, (identity, seen) in enumerate(lives):
         successor = _created(lives[number + 1][1]) if number + 1 < len(lives) else FOREVER
-        yield from _of_object(name, identity, seen, listings, successor)
+        missing = listings.next_after(seen[-1].through, cluster, asked, namespace)
+        yield from _of_object(name, identity, seen, missing, successor)
 
 
 def _ordered(told: list[Told], cluster: str, kind: str, listings: Listings) -> list[_Seen]:
@@ -135,11 +138,11 @@ def _ordered(told: list[Told], cluster: str, kind: str, listings: Listings) -> l
 
 
 def _of_object(
-    name: Name, identity: str, seen: list[_Seen], listings: Listings, successor: int
+    name: Name, identity: str, seen: list[_Seen], missing: int, successor: int
 ) -> Iterator[State[Any]]:  # fmt: skip
-    cluster, kind, namespace, _ = name
+    """Yield its states. *missing*: when a list first was without it; *successor*: when another got its name."""
+    kind = name[1]
     begin = next((b for s in reversed(seen) if (b := s.shown.begin) is not None), seen[0].at)
-    missing = listings.next_after(seen[-1].through, cluster, kind, namespace)
     end = _end(begin, seen)
     # Its own end is told more exactly than by the second in which another of its name was created.
     until = min(end.until, successor + (WHOLE_SECOND if end.ended else 0), missing)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
@@ -69,7 +69,11 @@ class Told(NamedTuple):
 
 
 class Listings:
-    """When which kind was listed, and in which namespaces; and while it was watched without a gap."""
+    """
+    When which kind was listed, and in which namespaces; and while it was watched without a gap.
+
+    Of ConfigMaps that holds for the one of MESH_CONFIG's name: no other is ever asked for.
+    """
 
     def __init__(self) -> None:
         self._of: dict[tuple[str, str], list[tuple[int, frozenset[str]]]] = defaultdict(list)
@@ -148,9 +152,14 @@ class Observed:
         self.listings.add(cluster, at, content)
         self._listed |= {(cluster, kind) for kind, scope in content["listed"].items() if ALL_NAMESPACES in scope}
 
-    def clusters_listing(self, kind: str, namespace: str) -> set[str]:
-        """Return the clusters of which some snapshot listed *kind* in every namespace, or has one in *namespace*."""
-        return {c for c in self.clusters if (c, kind) in self._listed or (c, kind, namespace) in self._inside}
+    def clusters_listing(self, kind: str, inside: Mapping[str, Set[str]], usual: str) -> set[str]:
+        """
+        Return the clusters of which some snapshot listed *kind* in every namespace, or has one that counts.
+
+        That is one in a namespace that *inside* names for its cluster; where it has none for it, in *usual*.
+        """
+        listed = {cluster for cluster, its in self._listed if its == kind}
+        return listed | {c for c, its, namespace in self._inside if its == kind and namespace in inside.get(c, {usual})}
 
 
 def rows_in(objects: pa.Table | Iterable[pa.RecordBatch]) -> Iterator[tuple[Name, str, int | None, Shown | None, bool]]:

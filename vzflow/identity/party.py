@@ -66,6 +66,7 @@ class Traits:
     ports: Ports = frozenset()
     capture: tuple[Captured, ...] = ()
     masqueraded: bool | None = None
+    masqueraded_to_nodes: bool | None = None
     policies: tuple[Policy, ...] = ()
 
     def party(self, name: str, uid: str = "", node: str | None = None) -> Party:
@@ -137,11 +138,12 @@ def _profile_id(profile: Profile) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Surroundings:
-    """What other objects say of a pod for a while. masqueraded is null where nothing says whether it is."""
+    """What other objects say of a pod for a while. Whether it is masqueraded is null where nothing says so."""
 
     policies: tuple[Policy, ...] = ()
     ambient: bool = False
     masqueraded: bool | None = None
+    masqueraded_to_nodes: bool | None = None
 
 
 class PodParties:
@@ -175,6 +177,7 @@ class PodParties:
             declared_ports(template.object),
             _taken_by_ztunnel(template.object) if ambient else captured(template.object),
             around.masqueraded,
+            around.masqueraded_to_nodes,
             around.policies,
         )
 

@@ -56,3 +56,16 @@ def within(held: Iterable[Phase[Answer]], since: int, until: int) -> Iterator[Ph
     for begin, end, answer in held:
         if max(begin, since) < min(end, until):
             yield max(begin, since), min(end, until), answer
+
+
+def certainly(held: Iterable[Phase[bool]]) -> list[tuple[int, int]]:
+    """Return the spans, in order, in which true may hold and false may not."""
+    known = list(held)
+    found: list[tuple[int, int]] = []
+    for begin, end in pairwise(sorted({time for since, until, _ in known for time in (since, until)})):
+        if {answer for since, until, answer in known if since < end and begin < until} == {True}:
+            if found and found[-1][1] == begin:
+                found[-1] = (found[-1][0], end)
+            else:
+                found.append((begin, end))
+    return found

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from vzflow.identity.kept import microseconds
 from vzflow.identity.lives import State
 from vzflow.identity.party import Policy
-from vzflow.identity.phases import Phase, Step, phases, steps_of
+from vzflow.identity.phases import Phase, Step, phases, steps_of, within
+from vzflow.identity.roots import Roots
 
-#: Istio's root namespace: a policy there without a selector is for the whole mesh.
-ROOT = "istio-system"
 OWN_TLS, WORKLOAD, NAMESPACE, MESH = 0, 1, 2, 3
 #: UNSET, or none, inherits from the level above.
 MODES = frozenset({"STRICT", "PERMISSIVE", "DISABLE"})
@@ -20,8 +20,9 @@ MODES = frozenset({"STRICT", "PERMISSIVE", "DISABLE"})
 class Policies:
     """The PeerAuthentications and Sidecars of all clusters, over time."""
 
-    def __init__(self, states: Iterable[State[Any]]) -> None:
+    def __init__(self, states: Iterable[State[Any]], roots: Roots) -> None:
         self._steps = steps_of(s for s in states if s.kind in ("PeerAuthentication", "Sidecar"))
+        self._roots = roots
         self._asked: dict[tuple[str, str | None], list[str]] = {}  # keys of labels that some selector there asks for
         self._phases: dict[tuple[str, str | None, tuple[str | None, ...]], list[Phase[tuple[Policy, ...]]]] = {}
 
@@ -37,32 +38,42 @@ class Policies:
         """
         place = (cluster, namespace)
         if place not in self._asked:
-            states = (state for steps in self._relevant(*place) for *_, state in steps if state is not None)
+            relevant = [steps for _, _, root in self._roots.phases(cluster) for steps in self._relevant(*place, root)]
+            states = (state for steps in relevant for *_, state in steps if state is not None)
             self._asked[place] = sorted({key for state in states for key in _wanted(state)})
         key = (*place, tuple(map(labels.get, self._asked[place])))
         if key not in self._phases:
-            self._phases[key] = phases(self._relevant(*place), lambda states: _effective(states, labels))
+            self._phases[key] = list(self._while_root_is(*place, labels))
         return self._phases[key]
 
-    def _relevant(self, cluster: str, namespace: str | None) -> list[list[Step]]:
-        namespaces = {ROOT, namespace}
+    def _while_root_is(
+        self, cluster: str, namespace: str | None, labels: Mapping[str, str]
+    ) -> Iterator[Phase[tuple[Policy, ...]]]:  # fmt: skip
+        for since, until, root in self._roots.phases(cluster):
+            relevant = self._relevant(cluster, namespace, root)
+            yield from within(phases(relevant, partial(_effective, labels=labels, root=root)), since, until)
+
+    def _relevant(self, cluster: str, namespace: str | None, root: str) -> list[list[Step]]:
+        namespaces = {root, namespace}
         return [steps for n in namespaces for steps in self._steps.get((cluster, n), {}).values()]
 
 
-def _effective(states: list[State[Any]], labels: Mapping[str, str]) -> tuple[Policy, ...]:
+def _effective(states: list[State[Any]], *, labels: Mapping[str, str], root: str) -> tuple[Policy, ...]:
     said = [s for s in states if s.kind == "PeerAuthentication"]
-    sidecars = _oldest((s for s in states if s.kind == "Sidecar"), labels)
+    sidecars = _oldest((s for s in states if s.kind == "Sidecar"), labels, root)
     return (
         *(policy for level in sorted(sidecars)[:1] for policy in _own_tls(*sidecars[level])),
-        *(policy for level, found in sorted(_oldest(said, labels).items()) for policy in _modes(level, *found)),
+        *(policy for level, found in sorted(_oldest(said, labels, root).items()) for policy in _modes(level, *found)),
     )
 
 
-def _oldest(states: Iterable[State[Any]], labels: Mapping[str, str]) -> dict[int, tuple[int, str, State[Any]]]:
+def _oldest(
+    states: Iterable[State[Any]], labels: Mapping[str, str], root: str
+) -> dict[int, tuple[int, str, State[Any]]]:
     """Return level -> (creation, name, object): of several that select on one level the oldest."""
     oldest: dict[int, tuple[int, str, State[Any]]] = {}
     for state in states:
-        level = _level(state, labels)
+        level = _level(state, labels, root)
         if level is not None:
             created = state.object.get("metadata", {}).get("creationTimestamp")
             age = state.since if created is None else microseconds(created)
@@ -72,11 +83,11 @@ def _oldest(states: Iterable[State[Any]], labels: Mapping[str, str]) -> dict[int
     return oldest
 
 
-def _level(state: State[Any], labels: Mapping[str, str]) -> int | None:
+def _level(state: State[Any], labels: Mapping[str, str], root: str) -> int | None:
     wanted = _wanted(state)
     if not wanted:
-        return MESH if state.namespace == ROOT else NAMESPACE
-    selects = state.namespace != ROOT and all(labels.get(k) == v for k, v in wanted.items())
+        return MESH if state.namespace == root else NAMESPACE
+    selects = state.namespace != root and all(labels.get(k) == v for k, v in wanted.items())
     return WORKLOAD if selects else None
 
 

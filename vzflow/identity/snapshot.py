@@ -26,8 +26,11 @@ from vzflow.flow.schema import TEXT, TIME
 from vzflow.identity.events import Event, events_in, is_event
 from vzflow.identity.kept import (
     KEPT,
+    MESH_KEY,
     WrongShape,
+    holds_mesh_config,
     kept,
+    mesh_config,
     microseconds,
     plain_text,
     qualified,
@@ -149,7 +152,7 @@ def _rows(documents: list[_Document], digest: str, path: str, cluster: str) -> I
     common = _of_snapshot(digest, path, cluster, taken_at, seen_until)
     said = {"listed": _listed(documents)} | ({"not_listed": left} if (left := _not_listed(documents[0])) else {})
     yield common | {"kind": SNAPSHOT, "name": _printable(path), "object": _compact(said)}
-    for item in (item for d in documents for item in d.items if item["kind"] in KEPT or _has_owner(item)):
+    for item in (item for d in documents for item in d.items if _is_of_use(item)):
         yield common | _row(item, path)
 
 
@@ -174,7 +177,7 @@ def _recording(documents: list[_Document], digest: str, path: str, cluster: str)
                 continue
             inside = _newest([event.item]) if event.at is None else event.at
             newest = max((t for t in (newest, inside) if t is not None), default=None)
-            if event.item["kind"] in KEPT or _has_owner(event.item):
+            if _is_of_use(event.item):
                 seen = newest if event.at is None and event.gone else inside
                 yield _of_snapshot(digest, path, cluster, None, seen) | _row(event.item, path, gone=event.gone)
     said = {"listed": {}, "watched": spans}
@@ -197,6 +200,12 @@ def _of_snapshot(digest: str, path: str, cluster: str, taken_at: int | None, see
         "seen_until": seen_until,
         "cluster": cluster,
     }
+
+
+def _is_of_use(item: Mapping[str, Any]) -> bool:
+    if item["kind"] == "ConfigMap":
+        return holds_mesh_config(item)
+    return item["kind"] in KEPT or _has_owner(item)
 
 
 def _has_owner(item: Mapping[str, Any]) -> bool:
@@ -442,8 +451,8 @@ def save(
     """
     Write raw *objects* (dicts as the API gives them, each with kind and apiVersion) as a List that `load` reads.
 
-    Secrets, container environments and commands, and managed fields are left out. A path that ends in `.gz` is
-    compressed. The file appears whole or not at all.
+    Secrets, ConfigMaps but for Istio's root namespace, container environments and commands, and managed fields are left
+    out. A path that ends in `.gz` is compressed. The file appears whole or not at all.
 
     Args:
         objects: In any order; written in that order.
@@ -503,7 +512,17 @@ def withheld(item: Mapping[str, Any]) -> dict[str, Any]:
     kept = {**item, "metadata": metadata}
     if isinstance(item.get("spec"), dict):
         kept["spec"] = _without_values(item["spec"])
+    if item.get("kind") == "ConfigMap":
+        return _only_mesh_config(kept)
     return kept
+
+
+def _only_mesh_config(config_map: dict[str, Any]) -> dict[str, Any]:
+    """Programs write anything into ConfigMaps, passwords too."""
+    said = config_map["data"].get(MESH_KEY) if isinstance(config_map.get("data"), dict) else None
+    text = mesh_config(said)
+    rest = {k: v for k, v in config_map.items() if k in ("apiVersion", "kind", "metadata")}
+    return rest if text is None else rest | {"data": {MESH_KEY: text}}
 
 
 def _without_values(spec: dict[str, Any]) -> dict[str, Any]:

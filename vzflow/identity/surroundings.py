@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from ipaddress import ip_address, ip_network
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from vzflow.identity.kept import REDIRECTION
 from vzflow.identity.lives import State
+from vzflow.identity.masquerade import Leaving, Masquerade
 from vzflow.identity.party import Policy, Surroundings
 from vzflow.identity.phases import Phase, Step, phases, steps_of, within
 from vzflow.identity.pods import Pod
 from vzflow.identity.policy import Policies
+from vzflow.identity.roots import Roots
 
 DATAPLANE_MODE = "istio.io/dataplane-mode"
 
@@ -21,9 +22,10 @@ class Around:
     """The objects of all clusters that speak of pods, over time."""
 
     def __init__(self, by_kind: Mapping[str, list[State[Any]]]) -> None:
-        self._policies = Policies([*by_kind.get("PeerAuthentication", ()), *by_kind.get("Sidecar", ())])
-        self._pools = steps_of(by_kind.get("IPPool", ()))
-        self._masqueraded: dict[tuple[str, tuple[str, ...]], list[Phase[bool | None]]] = {}
+        self.roots = Roots(by_kind.get("ConfigMap", ()), by_kind.get("Pod", ()))
+        policies = [*by_kind.get("PeerAuthentication", ()), *by_kind.get("Sidecar", ())]
+        self._policies = Policies(policies, self.roots)
+        self.masquerade = Masquerade(by_kind.get("IPPool", ()), by_kind.get("FelixConfiguration", ()))
         self._namespaces: dict[tuple[str, str], list[list[Step]]] = defaultdict(list)
         for (cluster, _), objects in steps_of(by_kind.get("Namespace", ())).items():
             for key, steps in objects.items():
@@ -39,22 +41,13 @@ class Around:
         """Return the spans in which one thing holds; together they cover the pod's state, and may overlap."""
         said = (
             self._policies.phases(pod.cluster, pod.namespace, pod.shown.template.labels),
-            self._natted(pod),
+            self.masquerade.of_pod(pod.cluster, pod.shown.node or "", pod.shown.addresses),
             self._ambient(pod),
         )
         key = (id(said[0]), id(said[1]), id(said[2]))  # all of them are kept
         if key not in self._together:
             self._together[key] = list(_together(*said))
         return list(within(self._together[key], pod.since, pod.until))
-
-    def _natted(self, pod: State[Pod]) -> list[Phase[bool | None]]:
-        """Whether Calico gives the pod's packets its node's address on their way out of the pools."""
-        relevant = self._pools.get((pod.cluster, None))
-        key = (pod.cluster, pod.shown.addresses if relevant else ())
-        if key not in self._masqueraded:
-            pools = list(relevant.values()) if relevant else []
-            self._masqueraded[key] = phases(pools, lambda pools: _masqueraded(key[1], pools))
-        return self._masqueraded[key]
 
     def _ambient(self, pod: State[Pod]) -> list[Phase[bool]]:
         template = pod.shown.template
@@ -70,12 +63,12 @@ class Around:
 
 
 def _together(
-    policies: list[Phase[tuple[Policy, ...]]], natted: list[Phase[bool | None]], ambient: list[Phase[bool]]
+    policies: Iterable[Phase[tuple[Policy, ...]]], leaving: Iterable[Phase[Leaving]], ambient: Iterable[Phase[bool]]
 ) -> Iterator[Phase[Surroundings]]:
     for since, until, held in policies:
-        for begin, end, masqueraded in within(natted, since, until):
+        for begin, end, masqueraded in within(leaving, since, until):
             for first, last, taken in within(ambient, begin, end):
-                yield first, last, Surroundings(held, taken, masqueraded)
+                yield first, last, Surroundings(held, taken, *masqueraded)
 
 
 def _by_ztunnel(noted: str | None, mode: str | None, namespaces: list[State[Any]], ztunnel: bool) -> bool:
@@ -89,14 +82,3 @@ def _by_ztunnel(noted: str | None, mode: str | None, namespaces: list[State[Any]
         return noted == "enabled"
     of_namespace = (n.object.get("metadata", {}).get("labels", {}).get(DATAPLANE_MODE) for n in namespaces)
     return ztunnel and (mode or next(of_namespace, None)) == "ambient"
-
-
-def _masqueraded(addresses: tuple[str, ...], pools: list[State[Any]]) -> bool | None:
-    """Return whether some address is, by the narrowest pool around it; null where one is in no pool."""
-    said = set()
-    for address in map(ip_address, addresses):
-        around = [(ip_network(p.object["spec"]["cidr"]), p) for p in pools if "cidr" in p.object.get("spec", {})]
-        inside = [(net.prefixlen, p) for net, p in around if net.version == address.version and address in net]
-        narrowest = max(inside, key=lambda found: found[0], default=None)
-        said.add(None if narrowest is None else bool(narrowest[1].object["spec"].get("natOutgoing", False)))
-    return True if True in said else None if None in said or not said else False

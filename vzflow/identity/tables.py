@@ -118,6 +118,7 @@ def _tables(found: Timeline, clusters: Sequence[str], configured: list[Range]) -
         "party_address_term": sorted({*found.terms, *((party.id, f"range:{name}") for party, name in named.items())}),
         "pods_listed": sorted(found.pods_listed),
         "policy_known": sorted((cluster,) for cluster in found.policy_known),
+        "unmasqueraded": sorted(found.unmasqueraded),
         "contested": sorted(
             (*key, cut.since, cut.until, _without_uid(cut.lost), _without_uid(cut.kept))
             for key, cuts in found.cuts.items()
@@ -168,7 +169,7 @@ def _of_parties(parties: Iterable[Party], led_to: Mapping[str, Ports]) -> dict[s
         rows[party.id] = (
             party.id, traits.cluster, traits.kind, traits.namespace, party.name if traits.kind == "pod" else None,
             traits.workload, traits.workload_kind, traits.service_account, labels, party.node, traits.in_mesh,
-            traits.host_network, label_set or party.id, profile, traits.masqueraded,
+            traits.host_network, label_set or party.id, profile, traits.masqueraded, traits.masqueraded_to_nodes,
         )  # fmt: skip
     return {
         "party": (rows.pop(party_id) for party_id in sorted(rows)),

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from vzflow.identity.addresses import cluster_ips, node_addresses, outer_addresses, pod_ranges
+from vzflow.identity.addresses import cluster_ips, node_addresses, outer_addresses, pod_ranges, runs_flannel
 from vzflow.identity.claims import Life, spanning, within
 from vzflow.identity.endpoints import AddressKey, Claimed, EndpointKey, Endpoints, is_api_server
 from vzflow.identity.intervals import Claim, Cut, Interval, Span, disjoint, settle
@@ -23,7 +23,7 @@ from vzflow.identity.observed import Observed
 from vzflow.identity.owners import Owners
 from vzflow.identity.party import Party, PodParties, Ports, Traits
 from vzflow.identity.pods import Pod
-from vzflow.identity.policy import ROOT
+from vzflow.identity.roots import ROOT
 from vzflow.identity.slices import Answering, Slice
 from vzflow.identity.surroundings import Around
 
@@ -47,6 +47,7 @@ class Timeline:
     terms: set[tuple[str, str]] = field(default_factory=set)  # party id, address term
     ports: dict[str, Ports] = field(default_factory=dict)  # party id -> ports that something leads to, of `endpoint`
     ranges: set[tuple[str, str, str, str]] = field(default_factory=set)  # cluster, CIDR, kind, name
+    unmasqueraded: list[tuple[str, str, str, int, int]] = field(default_factory=list)  # as `Masquerade.none_towards`
     policy_known: set[str] = field(default_factory=set)
     pods_listed: list[tuple[str, int, int]] = field(default_factory=list)  # cluster, from, until
 
@@ -67,8 +68,9 @@ def timeline(objects: pa.Table | Iterable[pa.RecordBatch]) -> Timeline:
     building.claim_endpoints()
     building.claim_names()
     building.add_terms()
+    building.add_unmasqueraded()
     building.done.pods_listed = observed.listings.everywhere("Pod")
-    building.done.policy_known = observed.clusters_listing("PeerAuthentication", ROOT)
+    building.done.policy_known = observed.clusters_listing("PeerAuthentication", building.roots.ever, ROOT)
     return building.done
 
 
@@ -84,6 +86,8 @@ class _Building:
             for answering in state.shown.answering
         ]
         parties, around = PodParties(Owners(by_kind)), Around(by_kind)
+        self.roots, self._masquerade = around.roots, around.masquerade
+        self._led_to: Mapping[AddressKey, list[tuple[int, int]]] = {}
         self._pods = [self._pod(state, parties, around) for state in by_kind.get("Pod", ())]
         self._nodes = [self._node(state) for state in by_kind.get("Node", ())]
         self._services = [self._service(state) for state in by_kind.get("Service", ())]
@@ -230,13 +234,14 @@ class _Building:
     def claim_endpoints(self) -> None:
         """Fill `endpoints` and `ports`; needs `addresses`."""
         done = self.done
-        claimed = Endpoints(done.parties, done.addresses, self._pods, self._slices, self._node_claims)
+        api_servers = [key for key, _, _ in self._api_claims]
+        claimed = Endpoints(done.parties, done.addresses, self._pods, self._slices, self._node_claims, api_servers)
         claimed.claim_services(self._service_claims)
         behind = {s.cluster for s, answering in self._slices if is_api_server(s.namespace, answering.service)}
         claimed.claim_api_server({cluster: self._api_server(cluster) for cluster in behind})
         claimed.claim_host_ports()
         claimed.declare_slice_ports()
-        done.ports, done.endpoints = claimed.ports, claimed.intervals()
+        done.ports, done.endpoints, self._led_to = claimed.ports, claimed.intervals(), claimed.led_to
 
     # -- names and terms
 
@@ -273,6 +278,18 @@ class _Building:
             for held in self.done.addresses.get(key, ()):
                 if held.since < until and since < held.until:
                     self.done.terms |= {(party, "api_server") for party in held.parties}
+
+    def add_unmasqueraded(self) -> None:
+        """Fill `unmasqueraded`; needs `addresses` and `endpoints`. Beside Calico's policies flannel masquerades too."""
+        states = [life.state for life in self._nodes]
+        flannel = {state.cluster for state in states if runs_flannel(state.object)}
+        of_nodes = {
+            (cluster, address)
+            for (cluster, _), on_node in self._node_claims.items()
+            for address, claim in on_node
+            if not claim.weak and cluster not in flannel
+        }
+        self.done.unmasqueraded = list(self._masquerade.none_towards(of_nodes, states, self._led_to))
 
     def _api_server_pods(self) -> Iterator[tuple[AddressKey, int, int]]:
         """Labels can be set by anyone; only kube-system's host-network pods are believed."""

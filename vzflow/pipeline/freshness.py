@@ -39,6 +39,8 @@ WITH row_of AS (
     hash('port', cluster, address, protocol, port, target_port, service, basis) FROM endpoint
   UNION ALL
   SELECT set_id, valid_from, valid_to, known_until, hash('name', cluster, key) FROM named
+  UNION ALL
+  SELECT NULL, valid_from, valid_to, NULL, hash('unmasqueraded', cluster, address, why) FROM unmasqueraded
 )
 SELECT h.valid_from, h.valid_to, h.known_until, hash(h.said, h.set_id, s.said) AS said
 FROM held h LEFT JOIN of_set s ON s.set_id = h.set_id
