@@ -147,12 +147,12 @@ WITH account AS (
   -- in it too, each flow has its own.
   SELECT t.*,
     CASE WHEN NOT t.from_node OR t.to_pod_itself THEN t.initiator_all
-         WHEN t.initiator_window IS NOT NULL
-           THEN 'behind:' || t.initiator_all || '@' || t.segment || '-' || CAST(t.record AS VARCHAR)
          ELSE 'behind:' || t.initiator_all || '@'
-           || coalesce(CAST(nb.valid_from AS VARCHAR), '') || coalesce(CAST(ab.valid_from AS VARCHAR), '') || '-'
-           || coalesce(CAST(ne.valid_from AS VARCHAR), '') || coalesce(CAST(ae.valid_from AS VARCHAR), '')
-    END || coalesce('!' || u.why, '') AS initiator_set
+           || CASE WHEN t.initiator_window IS NOT NULL THEN t.segment || '-' || CAST(t.record AS VARCHAR)
+                   ELSE coalesce(CAST(nb.valid_from AS VARCHAR), '') || coalesce(CAST(ab.valid_from AS VARCHAR), '') || '-'
+                     || coalesce(CAST(ne.valid_from AS VARCHAR), '') || coalesce(CAST(ae.valid_from AS VARCHAR), '') END
+           || coalesce('!' || u.why, '')
+    END AS initiator_set
   FROM told t
   LEFT JOIN population nb ON nb.set_id = CASE WHEN t.from_node AND NOT t.to_pod_itself THEN t.initiator_name_set END
     AND t.first_seen >= nb.valid_from AND t.first_seen < nb.valid_to
