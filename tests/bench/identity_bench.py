@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,24 +31,31 @@ DOES = {
     "lookups": "begins: finds who held what, and the rules",
     "edges": "counts flows between workloads by verdict",
     "verdicts": "every flow's row, resolved and judged, stored",
+    "objects": "makes the lookups of all pods that a watch told of in a day",
     "naive": "two range joins a flow in plain DuckDB, counted; no ranges, candidates or transport",
 }
 _BEGIN, _END = "<!-- Made by `make bench BENCH_IDENTITY=--write`. -->", "<!-- End of what identity's bench makes. -->"
 _MAKERS = ("bench/make_identity.py", "identity/churn.py", "identity/churn_flows.py", "../vzflow/flow/lookups.py")
+_TOLD_BY = ("bench/make_objects.py", "identity/churn.py", "identity/churn_objects.py", "../vzflow/identity/kept.py")
 _HEADINGS = ("WHAT", "FLOWS", "CPU s", "BEYOND", "WALL s", "MB", "GROWTH", "GOAL", "")
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Pods at a time, how often each is replaced in a day, and the flows of each store, fewest first."""
+    """
+    Pods at a time, how often each is replaced in a day, and the flows of each store, fewest first.
+
+    `watched` is of how many pods lookups are made of objects; each is replaced as often.
+    """
 
     pods: int
     generations: int
     flows: tuple[int, ...]
+    watched: int = 20
 
 
-FULL = Scale(20_000, 50, (1_000_000, MIDDLE, MOST))
-SHORT = Scale(1_000, 10, (10_000, 100_000))
+FULL = Scale(20_000, 50, (1_000_000, MIDDLE, MOST), 400)
+SHORT = Scale(1_000, 10, (10_000, 100_000), 40)
 
 
 @dataclass
@@ -66,9 +73,7 @@ class Line:
 
 def made(scale: Scale, cache: Path) -> Path:
     """Return the folder with a store of each size, made if it is not there."""
-    source = b"".join((CHECKOUT / "tests" / name).read_bytes() for name in _MAKERS)
-    name = f"identity-{scale.pods}x{scale.generations}-{hashlib.blake2b(source, digest_size=4).hexdigest()}"
-    folder = cache / name
+    folder = cache / f"identity-{scale.pods}x{scale.generations}-{_digest(_MAKERS)}"
     missing = [str(count) for count in scale.flows if not (folder / f"store-{count}").exists()]
     if missing:
         _note(f"making {folder}")
@@ -78,18 +83,35 @@ def made(scale: Scale, cache: Path) -> Path:
     return folder
 
 
-def measured(scale: Scale, folder: Path, rounds: int) -> list[Line]:
+def told_of(scale: Scale, cache: Path) -> Path:
+    """Return the file with the objects that a watch told of, made if it is not there."""
+    file = cache / f"objects-{scale.watched}x{scale.generations}-{_digest(_TOLD_BY)}.parquet"
+    if not file.exists():
+        _note(f"making {file}")
+        words = ["--pods", str(scale.watched), "--generations", str(scale.generations)]
+        maker = [sys.executable, "-m", "bench.make_objects", file, *words]
+        subprocess.run(maker, check=True, env=_environment(), stdout=subprocess.DEVNULL)
+    return file
+
+
+def _digest(names: Sequence[str]) -> str:
+    source = b"".join((CHECKOUT / "tests" / name).read_bytes() for name in names)
+    return hashlib.blake2b(source, digest_size=4).hexdigest()
+
+
+def measured(scale: Scale, folder: Path, objects: Path, rounds: int) -> list[Line]:
     """Return every line, each round in turn; what is naive once, at the size the goals are about."""
     lines = [Line("lookups", None)]
     lines += [Line(what, count) for count in scale.flows for what in ("edges", "verdicts")]
-    lines.append(Line("naive", MIDDLE if MIDDLE in scale.flows else scale.flows[-1]))
+    lines += [Line("naive", MIDDLE if MIDDLE in scale.flows else scale.flows[-1]), Line("objects", None)]
     with tempfile.TemporaryDirectory(prefix="vzflow-bench-") as scratch:
         for number in range(rounds):
             for line in lines:
                 if line.fault is None:
                     _note(f"identity: {line.what} {line.flows or ''}, round {number + 1}")
                     store = folder / f"store-{line.flows or scale.flows[0]}"
-                    command = [sys.executable, "-m", "bench.run_identity", line.what, folder / "lookups", store]
+                    given = [objects] if line.what == "objects" else [folder / "lookups", store]
+                    command = [sys.executable, "-m", "bench.run_identity", line.what, *given]
                     line.runs.append(measure.run(command, _environment(), Path(scratch)))
     return lines
 
@@ -119,8 +141,12 @@ def _cells(line: Line, lines: Sequence[Line]) -> tuple[str, ...]:
     return (
         line.what, flows, f"{cpu:.2f}", "" if beyond is None else f"{beyond:.2f}",
         f"{measure.middle(line.runs, 'wall'):.2f}", f"{memory:.0f}", "" if growth is None else f"{growth:.2f}",
-        _goal(line, beyond, growth, memory), DOES[line.what],
+        _goal(line, beyond, growth, memory), _does(line),
     )  # fmt: skip
+
+
+def _does(line: Line) -> str:
+    return f"{DOES[line.what]}: {line.runs[-1].told.strip()}" if line.what == "objects" else DOES[line.what]
 
 
 def _beyond(line: Line, lines: Sequence[Line]) -> float | None:
@@ -180,9 +206,9 @@ def main(words: list[str] | None = None) -> int:
     options = parser.parse_args(words)
     scale = SHORT if options.short else FULL
     if options.flows:
-        scale = Scale(scale.pods, scale.generations, tuple(sorted(options.flows)))
+        scale = replace(scale, flows=tuple(sorted(options.flows)))
     options.cache.mkdir(parents=True, exist_ok=True)
-    lines = measured(scale, made(scale, options.cache), options.rounds)
+    lines = measured(scale, made(scale, options.cache), told_of(scale, options.cache), options.rounds)
     text = table(scale, lines)
     print(text)
     if options.write:

@@ -38,12 +38,15 @@ def test_what_could_not_be_measured_has_no_figures():
 
 def test_small_run_counts_every_flow_in_all_ways(tmp_path):
     """2,000 flows of 400 pods, through the store: edges, verdicts and the naive way see all of them."""
-    scale = Scale(100, 4, (2_000,))
+    scale = Scale(100, 4, (2_000,), watched=20)
     folder = identity_bench.made(scale, tmp_path)
-    lines = identity_bench.measured(scale, folder, rounds=1)
+    lines = identity_bench.measured(scale, folder, identity_bench.told_of(scale, tmp_path), rounds=1)
     assert [line.fault for line in lines] == [None] * len(lines)
     told = {(line.what, line.flows): line.runs[0].told for line in lines}
     assert "flows 2000" in told["edges", 2_000]
     assert "flows 2000" in told["naive", 2_000]
+    lives = int(told["objects", None].partition(" ")[0])
+    assert 20 < lives < 200
+    assert f": {lives} lives, " in table(scale, lines)
     assert told["verdicts", 2_000].startswith("partitions 2")  # few hours of the day are without any flow
     assert not (folder / "store-2000" / "classified").exists()

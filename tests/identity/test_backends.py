@@ -103,3 +103,28 @@ def test_a_node_port_is_vouched_for_as_long_as_its_node_its_service_and_its_pods
     later = [*seen, node("n1", "10.1.0.1")] if kept else seen
     world = World(("12:00", [*seen, node("n1", "10.1.0.1")]), ("13:00", later))
     assert vouched(world, "12:30", "10.1.0.1", 30080) == ({"pod:web-0"}, kept)
+
+
+def test_a_node_port_is_each_nodes_own_for_as_long_as_it_was_there():
+    """What nodes claim alike is found once: one that came later, or went, does not claim alike."""
+    ports = [{"port": 80, "targetPort": 8080, "nodePort": 30080}]
+    seen = [service("web", ports, clusterIP=VIP, selector={"app": "web"}), web("web-0", "10.0.0.1", "11:00")]
+    old, same, gone = (node(f"n{n}", f"10.1.0.{n}") for n in (1, 2, 3))
+    late = node("n4", "10.1.0.4", "12:20")
+    world = World(("12:00", [*seen, old, same, gone]), ("13:00", [*seen, old, same, late]))
+    answers = ({"pod:web-0"}, 8080)
+    assert [world.behind(f"10.1.0.{n}", 30080, "12:10") for n in (1, 2, 3, 4)] == [answers] * 3 + [(set(), None)]
+    assert [world.behind(f"10.1.0.{n}", 30080, "13:10") for n in (1, 2, 3, 4)] == [
+        answers, answers, (set(), None), answers,
+    ]  # fmt: skip
+
+
+def test_an_address_of_two_services_has_the_backends_of_both():
+    """An external IP can be given to both; on one port either may answer."""
+    shared = {"externalIPs": ["198.51.100.7"]}
+    one = service("web", [{"port": 80, "targetPort": 8080}], clusterIP=VIP, selector={"app": "web"}, **shared)
+    two = service("db", [{"port": 80, "targetPort": 9090}], clusterIP="10.96.0.10", selector={"app": "db"}, **shared)
+    pods = [web("web-0", "10.0.0.1", "11:00"), pod("db-0", "10.0.0.2", "11:00", labels={"app": "db"}, ran="11:00")]
+    world = World(("12:00", [one, two, *pods]))
+    assert world.behind("198.51.100.7", 80, "12:30") == ({"pod:web-0", "pod:db-0"}, None)
+    assert world.behind(VIP, 80, "12:30") == ({"pod:web-0"}, 8080)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from ipaddress import ip_address, ip_network
 from itertools import pairwise
 
@@ -9,6 +10,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from identity.attribution import objects as observed
+from identity.churn import Cluster, Size
 from identity.identity_support import CLUSTER, World, node, objects, peer_authentication, pod, service
 
 from vzflow.flow.errors import UsageProblem
@@ -45,6 +48,29 @@ def test_every_table_is_there_in_its_declared_schema(items):
     made = tables(objects(("13:00", items)), [CLUSTER], [Range("office", "198.51.100.0/24")])
     assert {name: table.schema for name, table in made.items()} == IDENTITY
     assert all(table.num_rows for table in made.values()) == bool(items)
+
+
+def test_objects_come_in_batches_of_any_size():
+    """A store gives some at a time; what is said of one pod may stand anywhere."""
+    cluster = Cluster(Size(hours=1, nodes=2, deployments=2, stateful_sets=1, cron_jobs=1))
+    held = observed(cluster, "watch")
+    whole = tables(held, [])
+    for size in (1, 7, 1000):
+        assert tables(iter(held.to_batches(max_chunksize=size)), []) == whole
+    assert tables(held.take(list(reversed(range(len(held))))), []) == whole
+
+
+def test_the_search_for_cycles_goes_on_afterwards(monkeypatch):
+    """It is only left out meanwhile, and stays left out where a program did without it."""
+    damaged = pa.RecordBatch.from_pylist([{"cluster": "c"}])
+    for before in (True, False):
+        monkeypatch.setattr(gc, "isenabled", lambda before=before: before)
+        enabled = []
+        monkeypatch.setattr(gc, "enable", lambda enabled=enabled: enabled.append(True))
+        monkeypatch.setattr(gc, "disable", lambda: None)
+        with pytest.raises(KeyError):
+            tables(iter([damaged]), [])
+        assert enabled == [True] * before
 
 
 def test_without_a_snapshot_only_ranges_are_known():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Any
 
 import pyarrow as pa
 
@@ -15,7 +16,7 @@ def compacted(objects: pa.Table) -> pa.Table:
 
     Of an object that was seen a hundred times and changed once, four are kept: the first and the last of either state.
     """
-    seen: dict[tuple[str, ...], list[tuple[int, bool, int, tuple[str, bool, bool]]]] = defaultdict(list)
+    seen: dict[tuple[str, ...], list[tuple[int, bool, int, Any]]] = defaultdict(list)
     kept = []
     for place, (key, at, gone, looks) in enumerate(observations(objects)):
         if key is None:

@@ -101,6 +101,9 @@ def settle(claims: list[Claim]) -> list[Cut]:
 
 def disjoint(spans: Iterable[Span]) -> list[Interval]:
     """Return the elementary intervals of *spans* in order, neighbours that say the same joined."""
+    spans = list(spans)
+    if len(spans) == 1:
+        return [_everyone(spans, spans[0].since, spans[0].until)]
     starts: dict[int, list[Span]] = defaultdict(list)
     times = set()
     for span in spans:
@@ -124,15 +127,19 @@ def _append(found: list[Interval], new: Interval) -> None:
 
 
 def _everyone(active: list[Span], since: int, until: int) -> Interval:
+    if len(active) == 1:
+        _, _, known, party, _, target_port, service, basis = active[0]
+        return Interval(since, until, known, (party,), target_port, service, basis)
     firm = [s for s in active if not s.weak] or active
+    _, _, known_until, parties, _, target_ports, services, bases = zip(*firm, strict=True)
     return Interval(
         since,
         until,
-        oldest(*(s.known_until for s in firm)),
-        tuple(sorted({s.party for s in firm})),
-        _only({s.target_port for s in firm}),
-        _only({s.service for s in firm}),
-        max((s.basis for s in firm if s.basis), default=None),  # "service" after "host_port"
+        oldest(*known_until),
+        tuple(sorted(set(parties))),
+        _only(set(target_ports)),
+        _only(set(services)),
+        max(filter(None, bases), default=None),  # "service" after "host_port"
     )
 
 
@@ -142,4 +149,4 @@ def _only(values: set[_Value]) -> _Value | None:
 
 def oldest(*times: int | None) -> int | None:
     """Return the earliest of *times* that is known: what several vouch for stands as long as the first."""
-    return min((t for t in times if t is not None), default=None)
+    return min([t for t in times if t is not None], default=None)

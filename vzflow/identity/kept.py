@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from ipaddress import ip_network
 from itertools import pairwise
 from typing import Any
@@ -57,6 +58,14 @@ def microseconds(text: str) -> int:
     Raises:
         ValueError: It is not one.
     """
+    second = text[17:19]
+    if text[19:] == "Z" and second.isascii() and second.isdigit() and second < "60":
+        return _any_time(f"{text[:17]}00Z") + int(second) * 1_000_000  # objects were made in few different minutes
+    return _any_time(text)
+
+
+@lru_cache(maxsize=1 << 13)
+def _any_time(text: str) -> int:
     if not _TIMESTAMP.fullmatch(text):
         raise ValueError(f"not a time: {text!r}")
     try:
@@ -347,3 +356,11 @@ def kept(kind: str, item: dict[str, Any]) -> dict[str, Any]:
         WrongShape: A field holds what Kubernetes never writes there; the message begins with the field's path.
     """
     return _cut(KEPT.get(kind, _OWNED), item) or {}
+
+
+def controller(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the owner that controls an object: one that says so, or its only one; null where there is none."""
+    owners = [o for o in content.get("metadata", {}).get("ownerReferences", ()) if "kind" in o and "name" in o]
+    controllers = [o for o in owners if o.get("controller")] or (owners if len(owners) == 1 else [])
+    # The mirror of a static pod belongs to its node, which is no workload.
+    return next((o for o in controllers if o["kind"] != "Node"), None)

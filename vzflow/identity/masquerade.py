@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache, partial
 from ipaddress import ip_address, ip_network
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from vzflow.flow.key import canonical_address
 from vzflow.identity.kept import CALICO_NODE_ADDRESSES
-from vzflow.identity.lives import State, pod_addresses
+from vzflow.identity.lives import State
 from vzflow.identity.phases import Phase, Step, certainly, phases, steps_of, within
 
 #: Of Felix's natOutgoingExclusions the value that leaves alone what goes to nodes; its default, IPPoolsOnly, does not.
@@ -35,31 +35,45 @@ class Masquerade:
     where it is told so, is none that Calico knows a node by (its NATOutgoingChain, masqManager, hostsIPSetManager).
     """
 
-    def __init__(self, pools: Iterable[State], felix: Iterable[State]) -> None:
+    def __init__(self, pools: Iterable[State[Any]], felix: Iterable[State[Any]]) -> None:
         self._pools = steps_of(pools)
         #: Cluster and name -> what that configuration was; several of one name only one after the other.
         self._felix: dict[tuple[str, str], list[list[Step]]] = defaultdict(list)
         for (cluster, _), objects in steps_of(felix).items():
             for key, steps in objects.items():
                 self._felix[cluster, key.split("/")[1]].append(steps)
-        self._natted: dict[tuple[str, tuple[str, ...]], list[Phase[bool | None]]] = {}
-        self._spared: dict[tuple[str, str], list[Phase[bool]]] = {}
+        self._natted: dict[tuple[str, tuple[str, ...]], tuple[Phase[bool | None], ...]] = {}
+        self._spared: dict[tuple[str, str], tuple[Phase[bool], ...]] = {}
+        self._leaving: dict[tuple[int, int], tuple[Phase[Leaving], ...]] = {}
+        self._alike: dict[str, tuple[Phase[Any], ...]] = {}
 
-    def of_pod(self, pod: State) -> Iterator[Phase[Leaving]]:
-        """Yield the spans in which one thing holds of a pod; together they cover its state, and may overlap."""
-        node, addresses = pod.object.get("spec", {}).get("nodeName", ""), tuple(pod_addresses(pod.object))
-        if (pod.cluster, addresses) not in self._natted:
-            found = phases(self._pools_of(pod.cluster), partial(_by_pools, addresses))
-            self._natted[pod.cluster, addresses] = found
-        if (pod.cluster, node) not in self._spared:
-            told = [steps for name in ("default", f"node.{node}") for steps in self._felix.get((pod.cluster, name), ())]
-            self._spared[pod.cluster, node] = phases(told, _spares_nodes)
-        for since, until, natted in within(self._natted[pod.cluster, addresses], pod.since, pod.until):
-            for begin, end, spared in within(self._spared[pod.cluster, node], since, until):
-                yield begin, end, Leaving(natted, natted and not spared)
+    def of_pod(self, cluster: str, node: str, addresses: tuple[str, ...]) -> tuple[Phase[Leaving], ...]:
+        """
+        Return the spans in which one thing holds of a pod there; together they cover all time, and may overlap.
+
+        What is said of two pods alike is the same object.
+        """
+        place = (cluster, addresses if (cluster, None) in self._pools else ())
+        if place not in self._natted:
+            self._natted[place] = self._shared(phases(self._pools_of(cluster), partial(_by_pools, place[1])))
+        if (cluster, node) not in self._spared:
+            told = [steps for name in ("default", f"node.{node}") for steps in self._felix.get((cluster, name), ())]
+            self._spared[cluster, node] = self._shared(phases(told, _spares_nodes))
+        natted, spared = self._natted[place], self._spared[cluster, node]
+        key = (id(natted), id(spared))  # both are kept
+        if key not in self._leaving:
+            self._leaving[key] = self._shared(_leaving(natted, spared))
+        return self._leaving[key]
+
+    def _shared(self, found: Iterable[Phase[Any]]) -> tuple[Phase[Any], ...]:
+        held = tuple(found)
+        return self._alike.setdefault(repr(held), held)
 
     def none_towards(
-        self, addresses: Iterable[tuple[str, str]], nodes: Iterable[State], led_to: Mapping[tuple[str, str], _Spans]
+        self,
+        addresses: Iterable[tuple[str, str]],
+        nodes: Iterable[State[Any]],
+        led_to: Mapping[tuple[str, str], _Spans],
     ) -> Iterator[tuple[str, str, str, int, int]]:
         """
         Yield cluster, address, why, and the span in which no pod leaves masqueraded for that address of a node.
@@ -95,7 +109,13 @@ class Masquerade:
         return [steps for steps in cut if any(state for _, _, state in steps)]
 
 
-def _by_pools(addresses: tuple[str, ...], pools: list[State]) -> bool | None:
+def _leaving(natted: Iterable[Phase[bool | None]], spared: Iterable[Phase[bool]]) -> Iterator[Phase[Leaving]]:
+    for since, until, masqueraded in natted:
+        for begin, end, nodes_are in within(spared, since, until):
+            yield begin, end, Leaving(masqueraded, masqueraded and not nodes_are)
+
+
+def _by_pools(addresses: tuple[str, ...], pools: list[State[Any]]) -> bool | None:
     """Return whether some address is masqueraded, by the narrowest pool around it; null where one is in no pool."""
     said = set()
     for address in addresses:
@@ -105,7 +125,7 @@ def _by_pools(addresses: tuple[str, ...], pools: list[State]) -> bool | None:
     return True if True in said else None if None in said or not said else False
 
 
-def _is_inside(address: str, pool: State) -> bool:
+def _is_inside(address: str, pool: State[Any]) -> bool:
     cidr = pool.object.get("spec", {}).get("cidr")
     return cidr is not None and _address(address) in _network(cidr)
 
@@ -113,13 +133,13 @@ def _is_inside(address: str, pool: State) -> bool:
 _address, _network = lru_cache(1024)(ip_address), lru_cache(1024)(ip_network)
 
 
-def _spares_nodes(felix: list[State]) -> bool:
+def _spares_nodes(felix: list[State[Any]]) -> bool:
     """A node's own configuration counts before that of all, setting by setting."""
     told = [(f.name == "default", f.object.get("spec", {}).get("natOutgoingExclusions")) for f in felix]
     return next((value for _, value in sorted(t for t in told if t[1] is not None)), None) == NODES_TOO
 
 
-def _known_by(node: State | None) -> set[str]:
+def _known_by(node: State[Any] | None) -> set[str]:
     """Return the addresses that Calico knows a node by, one of each family."""
     annotations = {} if node is None else node.object.get("metadata", {}).get("annotations", {})
     found = set()
@@ -131,5 +151,5 @@ def _known_by(node: State | None) -> set[str]:
     return found
 
 
-def _is_known_by(address: str, nodes: list[State]) -> bool:
+def _is_known_by(address: str, nodes: list[State[Any]]) -> bool:
     return any(address in _known_by(node) for node in nodes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from typing import Any, NamedTuple
@@ -18,9 +18,10 @@ from vzflow.identity.kept import (
     INCLUDED_PORTS,
     INTERCEPTION,
     REDIRECTOR,
-    qualified,
 )
 from vzflow.identity.lives import State
+from vzflow.identity.owners import Owners
+from vzflow.identity.pods import Pod, Template
 
 PROXY = "istio-proxy"
 #: Init containers that set up the redirection of a sidecar's traffic, without and with Istio's CNI plugin.
@@ -34,6 +35,7 @@ SIDECAR, ZTUNNEL = "sidecar", "ztunnel"
 HBONE = 15008
 
 Ports = frozenset[tuple[str, int, str]]  # protocol, port, role
+Labels = tuple[tuple[str, str], ...]
 Captured = tuple[int, int, str]  # from, to, by: sidecar | ztunnel
 
 
@@ -48,20 +50,17 @@ class Policy:
     since: int
 
 
-@dataclass(frozen=True)
-class Party:
-    """One state of one holder; columns as of `party` in `flow/lookups.py`. Equal content gives equal ids."""
+@dataclass(frozen=True, eq=False)
+class Traits:
+    """What parties have in common that are alike but for their names; columns as of `party` in `flow/lookups.py`."""
 
     cluster: str
     kind: str
-    name: str
-    uid: str = ""
     namespace: str | None = None
     workload: str | None = None
     workload_kind: str | None = None
     service_account: str | None = None
-    labels: tuple[tuple[str, str], ...] | None = None
-    node: str | None = None
+    labels: Labels | None = None
     in_mesh: bool | None = None
     host_network: bool | None = None
     ports: Ports = frozenset()
@@ -70,12 +69,48 @@ class Party:
     masqueraded_to_nodes: bool | None = None
     policies: tuple[Policy, ...] = ()
 
+    def party(self, name: str, uid: str = "", node: str | None = None) -> Party:
+        """Return the one of that name, whose id is readable, and a digest of all it says: the same in every run."""
+        before, *between = self._texts
+        own = (json.dumps(value) + text for value, text in zip((name, node, uid), between, strict=True))
+        digest = blake3("".join((before, *own)).encode()).hexdigest(4)
+        return Party(f"{self._path}{name}#{digest}", self, name, uid, node)
+
     @cached_property
-    def id(self) -> str:
-        """Readable, and the same in every run: cluster/kind/namespace/name and a digest of all it says."""
-        content = asdict(self) | {"ports": sorted(self.ports)}
-        digest = blake3(json.dumps(content, sort_keys=True).encode()).hexdigest(4)
-        return "/".join(filter(None, (self.cluster, self.kind, self.namespace, self.name))) + f"#{digest}"
+    def label_set(self) -> tuple[str | None, str | None]:
+        """The labels' id, the same in every run, and what they are as JSON; null of what has none."""
+        if self.labels is None:
+            return None, None
+        labels = json.dumps(dict(self.labels), sort_keys=True)
+        return blake3(labels.encode()).hexdigest(8), labels
+
+    @cached_property
+    def _path(self) -> str:
+        return "".join(f"{part}/" for part in (self.cluster, self.kind, self.namespace) if part)
+
+    @cached_property
+    def _texts(self) -> list[str]:
+        """What all say, as JSON with sorted keys, cut where the values of `name`, `node` and `uid` stand."""
+        content = asdict(self) | {"ports": sorted(self.ports)} | dict.fromkeys(("name", "node", "uid"))
+        texts = ["{"]
+        for number, (key, value) in enumerate(sorted(content.items())):
+            texts[-1] += f'{", " if number else ""}"{key}": '
+            if key in ("name", "node", "uid"):
+                texts.append("")
+            else:
+                texts[-1] += json.dumps(value, sort_keys=True)
+        texts[-1] += "}"
+        return texts
+
+
+class Party(NamedTuple):
+    """One state of one holder. Equal content gives equal ids."""
+
+    id: str
+    traits: Traits
+    name: str
+    uid: str
+    node: str | None
 
 
 class Profile(NamedTuple):
@@ -101,54 +136,7 @@ def _profile_id(profile: Profile) -> str:
     return blake3(json.dumps(content).encode()).hexdigest(8)
 
 
-class Owners:
-    """Who owns what stands between a pod and the owner users know: ReplicaSets, Jobs, and kinds nobody here knows."""
-
-    def __init__(self, states: Iterable[State]) -> None:
-        self._of: dict[tuple[str, str, str | None, str], Mapping[str, Any] | None] = {}
-        for state in states:
-            owner = _controller(state.object)
-            if owner is not None or state.kind == "ReplicaSet":
-                self._of[state.cluster, state.kind, state.namespace, state.name] = owner
-
-    def workload(self, pod: State) -> tuple[str, str]:
-        """
-        Return (name, kind) of the topmost owner that is told of: Deployment, CronJob, a custom kind; else the pod.
-
-        A ReplicaSet that is in no snapshot is taken apart by the pod's template hash; a Job's name proves no CronJob.
-        """
-        owner = _controller(pod.object)
-        if owner is None:
-            return pod.name, "Pod"
-        if owner["kind"] == "ReplicaSet" and self._key(pod, owner) not in self._of:
-            owner = _without_hash(owner["name"], pod.object["metadata"].get("labels", {}))
-        passed = set()
-        while (above := self._of.get(key := self._key(pod, owner))) is not None and key not in passed:
-            passed.add(key)
-            owner = above
-        return owner["name"], owner["kind"]
-
-    def _key(self, pod: State, owner: Mapping[str, Any]) -> tuple[str, str, str | None, str]:
-        kind = qualified(owner["kind"], owner.get("apiVersion"))
-        inside = (pod.cluster, kind, pod.namespace, owner["name"])
-        return inside if inside in self._of else (pod.cluster, kind, None, owner["name"])
-
-
-def _controller(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    owners = [o for o in content.get("metadata", {}).get("ownerReferences", ()) if "kind" in o and "name" in o]
-    controllers = [o for o in owners if o.get("controller")] or (owners if len(owners) == 1 else [])
-    # The mirror of a static pod belongs to its node, which is no workload.
-    return next((o for o in controllers if o["kind"] != "Node"), None)
-
-
-def _without_hash(name: str, labels: Mapping[str, str]) -> Mapping[str, str]:
-    for label, kind in (("pod-template-hash", "Deployment"), ("rollouts-pod-template-hash", "Rollout")):
-        if label in labels and name.endswith(f"-{labels[label]}"):
-            return {"kind": kind, "name": name.removesuffix(f"-{labels[label]}")}
-    return {"kind": "ReplicaSet", "name": name}
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Surroundings:
     """What other objects say of a pod for a while. Whether it is masqueraded is null where nothing says so."""
 
@@ -158,39 +146,40 @@ class Surroundings:
     masqueraded_to_nodes: bool | None = None
 
 
-def of_pod(pod: State, owners: Owners, around: Surroundings) -> Party:
-    """Return the party of a pod's state while its surroundings are these."""
-    spec = pod.object.get("spec", {})
-    workload, workload_kind = owners.workload(pod)
-    ambient = around.ambient and not in_mesh(pod.object) and not is_host_network(pod)
-    return Party(
-        pod.cluster,
-        "pod",
-        pod.name,
-        pod.uid,
-        pod.namespace,
-        workload,
-        workload_kind,
-        spec.get("serviceAccountName"),
-        tuple(sorted(labels_of(pod).items())),
-        spec.get("nodeName"),
-        in_mesh(pod.object) or ambient,
-        is_host_network(pod),
-        declared_ports(pod.object),
-        _taken_by_ztunnel(pod.object) if ambient else captured(pod.object),
-        around.masqueraded,
-        around.masqueraded_to_nodes,
-        around.policies,
-    )
+class PodParties:
+    """Makes parties of pods; what those of one template are alike in while their surroundings are is found once."""
 
+    def __init__(self, owners: Owners) -> None:
+        self._owners = owners
+        self._traits: dict[tuple[str, str | None, Template, Surroundings, str | None], Traits] = {}
 
-def labels_of(pod: State) -> Mapping[str, str]:
-    labels: Mapping[str, str] = pod.object.get("metadata", {}).get("labels", {})
-    return labels
+    def of(self, pod: State[Pod], around: Surroundings) -> Party:
+        """Return the party of a pod's state while its surroundings are these; *around* is told apart by identity."""
+        template = pod.shown.template
+        alone = pod.name if template.controller is None else None
+        key = (pod.cluster, pod.namespace, template, around, alone)
+        if (traits := self._traits.get(key)) is None:
+            traits = self._traits[key] = self._of(pod, template, around)
+        return traits.party(pod.name, pod.uid, pod.shown.node)
 
-
-def is_host_network(pod: State) -> bool:
-    return bool(pod.object.get("spec", {}).get("hostNetwork"))
+    def _of(self, pod: State[Pod], template: Template, around: Surroundings) -> Traits:
+        meshed = in_mesh(template.object)
+        ambient = around.ambient and not meshed and not template.host_network
+        return Traits(
+            pod.cluster,
+            "pod",
+            pod.namespace,
+            *self._owners.workload(pod),
+            template.object["spec"].get("serviceAccountName"),
+            tuple(sorted(template.labels.items())),
+            meshed or ambient,
+            template.host_network,
+            declared_ports(template.object),
+            _taken_by_ztunnel(template.object) if ambient else captured(template.object),
+            around.masqueraded,
+            around.masqueraded_to_nodes,
+            around.policies,
+        )
 
 
 def serving_containers(pod: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from vzflow.flow.lookups import FOREVER
 from vzflow.identity.lives import State
@@ -13,11 +13,11 @@ from vzflow.identity.lives import State
 _ALWAYS = -FOREVER
 
 Answer = TypeVar("Answer", bound=Hashable)
-Step = tuple[int, int, State | None]  # since, until, the object as it was; null: it is gone
+Step = tuple[int, int, State[Any] | None]  # since, until, the object as it was; null: it is gone
 Phase = tuple[int, int, Answer]  # since, until, what holds
 
 
-def steps_of(states: Iterable[State]) -> dict[tuple[str, str | None], dict[str, list[Step]]]:
+def steps_of(states: Iterable[State[Any]]) -> dict[tuple[str, str | None], dict[str, list[Step]]]:
     """Return (cluster, namespace) -> object -> its states in order, and that it is gone once nothing vouches for it."""
     found: dict[tuple[str, str | None], dict[str, list[Step]]] = defaultdict(dict)
     for state in states:
@@ -31,7 +31,7 @@ def steps_of(states: Iterable[State]) -> dict[tuple[str, str | None], dict[str, 
     return found
 
 
-def phases(relevant: list[list[Step]], answer: Callable[[list[State]], Answer]) -> list[Phase[Answer]]:
+def phases(relevant: list[list[Step]], answer: Callable[[list[State[Any]]], Answer]) -> list[Phase[Answer]]:
     """
     Return the spans in which *answer* says one thing of those objects that hold then; together they cover all time.
 

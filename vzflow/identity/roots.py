@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Any
 
 from vzflow.identity.kept import MESH_KEY, ROOT_NAMESPACE
 from vzflow.identity.lives import State
-from vzflow.identity.party import labels_of
 from vzflow.identity.phases import Phase, phases, steps_of
+from vzflow.identity.pods import Pod
 
 #: Where no MeshConfig names another (Istio: DefaultMeshConfig in pkg/config/mesh).
 ROOT = "istio-system"
@@ -23,10 +24,10 @@ class Roots:
     believed. Of several control planes each may be a pod's, and where they differ all their answers hold at once.
     """
 
-    def __init__(self, config_maps: Iterable[State], pods: Iterable[State]) -> None:
+    def __init__(self, config_maps: Iterable[State[Any]], pods: Iterable[State[Pod]]) -> None:
         beside: dict[str, set[str | None]] = defaultdict(set)
         for pod in pods:
-            if labels_of(pod).get("app") == "istiod":
+            if pod.shown.template.labels.get("app") == "istiod":
                 beside[pod.cluster].add(pod.namespace)
         believed = [c for c in config_maps if c.cluster not in beside or c.namespace in beside[c.cluster]]
         self._steps = steps_of(believed)
@@ -46,6 +47,6 @@ class Roots:
         return self._phases[cluster]
 
 
-def _named(config_maps: list[State]) -> tuple[str, ...]:
+def _named(config_maps: list[State[Any]]) -> tuple[str, ...]:
     told = [c.object["data"][MESH_KEY] for c in config_maps if MESH_KEY in c.object.get("data", {})]
     return tuple(sorted({json.loads(text)[ROOT_NAMESPACE] for text in told})) or (ROOT,)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import gc
 from bisect import bisect_right
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
+from heapq import merge
 from ipaddress import ip_network
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -17,8 +18,8 @@ from blake3 import blake3
 from vzflow.flow.errors import UsageProblem
 from vzflow.flow.key import address_key
 from vzflow.flow.lookups import FOREVER, IDENTITY
-from vzflow.identity.intervals import Interval
-from vzflow.identity.party import Party, Profile
+from vzflow.identity.columns import repeated, table
+from vzflow.identity.party import Labels, Party, Ports, Profile, Traits
 from vzflow.identity.timeline import Timeline, timeline
 
 #: Ranges that mean the same everywhere. Sources: RFC 1122 (0.0.0.0, 127/8), 4291 (::, ::1, fe80::/10, ff00::/8),
@@ -50,6 +51,11 @@ WELL_KNOWN = (
 )
 
 
+Row = tuple[Any, ...]
+
+_NO_PORTS: Ports = frozenset()
+
+
 class Range(NamedTuple):
     """A configured range: what is not a pod, node or Service there goes by *name*."""
 
@@ -67,12 +73,15 @@ class _Block(NamedTuple):
     name: str
 
 
-def tables(objects: pa.Table, clusters: Sequence[str], ranges: Iterable[Range] = ()) -> dict[str, pa.Table]:
+def tables(
+    objects: pa.Table | Iterable[pa.RecordBatch], clusters: Sequence[str], ranges: Iterable[Range] = ()
+) -> dict[str, pa.Table]:
     """
     Return every table of `flow.lookups.IDENTITY`, in its schema, sorted.
 
     Args:
-        objects: Rows of `snapshot.OBJECT_SCHEMA`, of any number of snapshots; may be empty.
+        objects: Rows of `snapshot.OBJECT_SCHEMA`, of any number of snapshots; may be empty. As batches they need not
+            all be in memory.
         clusters: Clusters of the flows to be classified: the well-known and configured ranges hold in each, also
             where no snapshot is.
         ranges: Configured ranges, the same for every cluster. The most specific range wins, and of equal ones the
@@ -81,160 +90,149 @@ def tables(objects: pa.Table, clusters: Sequence[str], ranges: Iterable[Range] =
     Raises:
         UsageProblem: A configured range is not a CIDR.
     """
-    found = timeline(objects)
-    everywhere = sorted({*clusters, *objects.column("cluster").unique().to_pylist()})
-    configured = list(ranges)
-    named = {Party(c, "range", f"range:{r.name}"): r.name for c in everywhere for r in configured}
-    parties = {p.id: p for p in (*found.parties.values(), *named)}
-    sets: dict[str, tuple[str, ...]] = {}
-    address_range = [row for c in everywhere for row in _address_ranges(c, found, configured)]
-    public = [row for c in everywhere for row in _public(c, found, configured, sets)]
-    rows: dict[str, list[dict[str, Any]]] = {
-        **_of_parties(parties.values(), found.ports),
-        "party_address_term": [
-            {"party_id": party, "term": term}
-            for party, term in (*found.terms, *((p.id, f"range:{name}") for p, name in named.items()))
-        ],
-        "pods_listed": [
-            {"cluster": cluster, "listed_at": since, "known_until": until}
-            for cluster, since, until in found.pods_listed
-        ],
-        "policy_known": [{"cluster": cluster} for cluster in found.policy_known],
-        "holding": [
-            {"cluster": cluster, "address": address} | _interval(i, sets)
-            for (cluster, address), intervals in found.addresses.items()
-            for i in intervals
-        ],
-        "endpoint": [
-            {"cluster": key[0], "address": key[1], "protocol": key[2], "port": key[3]}
-            | {"target_port": i.target_port, "service": i.service, "basis": i.basis}
-            | _interval(i, sets)
-            for key, intervals in found.endpoints.items()
-            for i in intervals
-        ],
-        "named": [
-            {"cluster": cluster, "key": key} | _interval(i, sets)
-            for (cluster, key), intervals in found.names.items()
-            for i in intervals
-        ]
-        + public,
-        "unmasqueraded": [dict(zip(IDENTITY["unmasqueraded"].names, row, strict=True)) for row in found.unmasqueraded],
-        "contested": [
-            {"cluster": cluster, "address": address, "valid_from": cut.since, "valid_to": cut.until}
-            | {"lost": _without_uid(cut.lost), "kept": _without_uid(cut.kept)}
-            for (cluster, address), cuts in found.cuts.items()
+    with _acyclic():
+        return _tables(timeline(objects), clusters, list(ranges))
+
+
+@contextmanager
+def _acyclic() -> Iterator[None]:
+    """
+    Let nobody look for cycles meanwhile.
+
+    Looking for them again and again among objects that all stay took a third of the time; and there are none.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _tables(found: Timeline, clusters: Sequence[str], configured: list[Range]) -> dict[str, pa.Table]:
+    everywhere = sorted({*clusters, *found.clusters})
+    named = {Traits(c, "range").party(f"range:{r.name}"): r.name for c in everywhere for r in configured}
+    sets = _Sets()
+    made = _of_parties([*found.parties.values(), *named], found.ports) | {
+        "party_address_term": sorted({*found.terms, *((party.id, f"range:{name}") for party, name in named.items())}),
+        "pods_listed": sorted(found.pods_listed),
+        "policy_known": sorted((cluster,) for cluster in found.policy_known),
+        "unmasqueraded": sorted(found.unmasqueraded),
+        "contested": sorted(
+            (*key, cut.since, cut.until, _without_uid(cut.lost), _without_uid(cut.kept))
+            for key, cuts in found.cuts.items()
             for cut in cuts
-        ],
-        "set_member": [{"set_id": s, "party_id": party} for s, members in sets.items() for party in members],
-        "address_range": address_range,
+        ),
+        "address_range": sorted(row for c in everywhere for row in _address_ranges(c, found, configured)),
+        "holding": (
+            (*key, i.since, i.until, i.known_until, sets.id_of(i.parties))
+            for key in sorted(found.addresses)
+            for i in found.addresses.pop(key)
+        ),
+        "endpoint": (
+            (*key, i.since, i.until, i.known_until, sets.id_of(i.parties), i.target_port, i.service, i.basis)
+            for key in sorted(found.endpoints)
+            for i in found.endpoints.pop(key)
+        ),
+        "named": merge(
+            (
+                (*key, i.since, i.until, i.known_until, sets.id_of(i.parties))
+                for key in sorted(found.names)
+                for i in found.names.pop(key)
+            ),
+            sorted(row for c in everywhere for row in _public(c, found, configured, sets)),
+            key=itemgetter(0, 1),
+        ),
     }
-    return {name: _sorted(rows[name], schema) for name, schema in IDENTITY.items()}
+    done = {name: table(IDENTITY[name], rows) for name, rows in made.items()}
+    return done | {"set_member": repeated(IDENTITY["set_member"], sets.all())}
+
+
+def _of_parties(parties: Iterable[Party], led_to: Mapping[str, Ports]) -> dict[str, Iterable[Row]]:
+    """Return the rows that say something of each party; what many have in common is found once."""
+    rows: dict[str, Row] = {}
+    labelled: dict[str, Labels] = {}
+    profiles: dict[str, Profile] = {}
+    known: dict[tuple[Traits, Ports], str] = {}  # the profiles of pods
+    for party in parties:
+        traits = party.traits
+        label_set, labels = traits.label_set
+        labelled.setdefault(label_set or party.id, traits.labels or ())
+        key = (traits, led_to.get(party.id, _NO_PORTS))
+        if (profile := known.get(key)) is None:
+            said = Profile(traits.ports | key[1], traits.capture, traits.policies)
+            profile = said.id if traits.kind == "pod" else party.id
+            profiles.setdefault(profile, said)
+            if traits.kind == "pod":
+                known[key] = profile
+        rows[party.id] = (
+            party.id, traits.cluster, traits.kind, traits.namespace, party.name if traits.kind == "pod" else None,
+            traits.workload, traits.workload_kind, traits.service_account, labels, party.node, traits.in_mesh,
+            traits.host_network, label_set or party.id, profile, traits.masqueraded, traits.masqueraded_to_nodes,
+        )  # fmt: skip
+    return {
+        "party": (rows.pop(party_id) for party_id in sorted(rows)),
+        "party_label": sorted((name, *label) for name, labels in labelled.items() for label in labels),
+        "party_port": sorted((name, *port) for name, said in profiles.items() for port in said.ports),
+        "party_capture": sorted((name, *taken) for name, said in profiles.items() for taken in said.capture),
+        "party_policy": sorted(
+            (
+                (name, p.level, p.port, p.mode, p.name, p.since)
+                for name, said in profiles.items()
+                for p in said.policies
+            ),
+            key=lambda row: (*row[:2], row[2] is None, row[2] or 0, *row[3:]),
+        ),
+    }
 
 
 def _without_uid(holder: str) -> str:
     return holder.rpartition("/")[0]
 
 
-def _sorted(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
-    table = pa.Table.from_pylist(rows, schema=schema)
-    return table.sort_by([(name, "ascending") for name in schema.names])
+class _Sets:
+    """The sets of parties that stand somewhere, by ids that are the same in every run."""
+
+    def __init__(self) -> None:
+        self._ids: dict[tuple[str, ...], str] = {}
+        self._named: list[tuple[str, tuple[str, ...]]] = []
+
+    def id_of(self, parties: tuple[str, ...]) -> str:
+        """Return the id that *parties* come to; they are sorted."""
+        if (set_id := self._ids.get(parties)) is None:
+            set_id = self._ids[parties] = blake3("\n".join(parties).encode()).hexdigest(8)
+        return set_id
+
+    def name(self, set_id: str, parties: Iterable[str]) -> str:
+        """Give a set an id of its own."""
+        self._named.append((set_id, tuple(sorted(parties))))
+        return set_id
+
+    def all(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Return (id, members) of those so far, in order."""
+        return sorted([*self._named, *((set_id, own) for own, set_id in self._ids.items())])
 
 
-def _interval(interval: Interval, sets: dict[str, tuple[str, ...]]) -> dict[str, Any]:
-    set_id = blake3("\n".join(interval.parties).encode()).hexdigest(8)
-    sets[set_id] = interval.parties
-    return {
-        "valid_from": interval.since,
-        "valid_to": interval.until,
-        "known_until": interval.known_until,
-        "set_id": set_id,
-    }
-
-
-def _of_parties(
-    parties: Iterable[Party], ports: Iterable[tuple[str, str, int, str]]
-) -> dict[str, list[dict[str, Any]]]:
-    known: dict[str, set[tuple[str, int, str]]] = defaultdict(set)
-    for party_id, protocol, port, role in ports:
-        known[party_id].add((protocol, port, role))
-    rows: list[dict[str, Any]] = []
-    labelled: dict[str, tuple[tuple[str, str], ...]] = {}
-    profiles: dict[str, Profile] = {}
-    for party in parties:
-        labels = None if party.labels is None else json.dumps(dict(party.labels), sort_keys=True)
-        label_set = party.id if labels is None else blake3(labels.encode()).hexdigest(8)
-        labelled.setdefault(label_set, party.labels or ())
-        said = Profile(frozenset(known[party.id]), party.capture, party.policies)
-        profile = said.id if party.kind == "pod" else party.id
-        profiles.setdefault(profile, said)
-        rows.append(
-            {
-                "party_id": party.id,
-                "cluster": party.cluster,
-                "kind": party.kind,
-                "namespace": party.namespace,
-                "pod": party.name if party.kind == "pod" else None,
-                "workload": party.workload,
-                "workload_kind": party.workload_kind,
-                "service_account": party.service_account,
-                "labels": labels,
-                "node": party.node,
-                "in_mesh": party.in_mesh,
-                "host_network": party.host_network,
-                "label_set": label_set,
-                "profile": profile,
-                "masqueraded": party.masqueraded,
-                "masqueraded_to_nodes": party.masqueraded_to_nodes,
-            }
-        )
-    return {
-        "party": rows,
-        "party_label": [
-            {"label_set": name, "key": key, "value": value}
-            for name, labels in labelled.items()
-            for key, value in labels
-        ],
-        "party_port": [
-            {"profile": name, "protocol": protocol, "port": port, "role": role}
-            for name, said in profiles.items()
-            for protocol, port, role in said.ports
-        ],
-        "party_capture": [
-            {"profile": name, "port_lo": lo, "port_hi": hi, "proxy": by}
-            for name, said in profiles.items()
-            for lo, hi, by in said.capture
-        ],
-        "party_policy": [
-            {"profile": name} | asdict(policy) for name, said in profiles.items() for policy in said.policies
-        ],
-    }
-
-
-def _public(
-    cluster: str, found: Timeline, configured: Iterable[Range], sets: dict[str, tuple[str, ...]]
-) -> list[dict[str, Any]]:
+def _public(cluster: str, found: Timeline, configured: Iterable[Range], sets: _Sets) -> Iterator[Row]:
     """
-    Return who may stand behind an address that a log only calls public, where the cluster is known at all.
+    Yield who may stand behind an address that a log only calls public, where the cluster is known at all.
 
     That is anybody outside, and whoever ever had such an address; a Service's initiates nothing. Where the cluster's
     own ranges are public it may be any pod, also one that no snapshot saw, and nothing is said.
     """
     own = [cidr for c, cidr, _, _ in found.ranges if c == cluster]
-    known = any(p.cluster == cluster for p in found.parties.values())
+    known = any(p.traits.cluster == cluster for p in found.parties.values())
     if not known or any(_is_public(str(ip_network(cidr)[0])) for cidr in own):
-        return []
+        return
     named = {f"range:{r.name}" for r in configured if _is_public(str(ip_network(r.cidr, strict=False)[0]))}
     holders: set[str] = set()
     for (its, address), intervals in found.addresses.items():
         if its == cluster and _is_public(address):
             holders.update(party for i in intervals for party in i.parties)
-    rows = []
-    for key, parties in (("from", {p for p in holders if found.parties[p].kind != "service"}), ("to", holders)):
+    for key, parties in (("from", {p for p in holders if found.parties[p].traits.kind != "service"}), ("to", holders)):
         set_id = f"public:{key}:{blake3(cluster.encode()).hexdigest(8)}"
-        sets[set_id] = ("external", *sorted(named | parties))
-        always = {"valid_from": 0, "valid_to": FOREVER, "known_until": None}
-        rows.append({"cluster": cluster, "key": f"{key}:public", "set_id": set_id, **always})
-    return rows
+        yield cluster, f"{key}:public", 0, FOREVER, None, sets.name(set_id, {"external", *named, *parties})
 
 
 def _is_public(address: str) -> bool:
@@ -248,7 +246,7 @@ def _never_public() -> list[tuple[int, int]]:
     return [(lo, hi) for lo, hi, _ in _flattened(_block(cidr, 0, kind, cidr) for cidr, kind in WELL_KNOWN)]
 
 
-def _address_ranges(cluster: str, found: Timeline, configured: Iterable[Range]) -> list[dict[str, Any]]:
+def _address_ranges(cluster: str, found: Timeline, configured: Iterable[Range]) -> Iterator[Row]:
     blocks = [_block(cidr, 0, kind, cidr) for cidr, kind in WELL_KNOWN]
     blocks += [_block(cidr, 1, kind, name) for c, cidr, kind, name in found.ranges if c == cluster]
     for each in configured:
@@ -257,10 +255,8 @@ def _address_ranges(cluster: str, found: Timeline, configured: Iterable[Range]) 
         except ValueError as error:
             what = f"{each.cidr!r} is not an address range"
             raise UsageProblem(what, at=f"range {each.name}", do="Write it as 10.0.0.0/8 or fd00::/8.") from error
-    return [
-        {"cluster": cluster, "lo": f"{lo:032x}", "hi": f"{hi:032x}", "kind": block.kind, "name": block.name}
-        for lo, hi, block in _flattened(blocks)
-    ]
+    for lo, hi, block in _flattened(blocks):
+        yield cluster, f"{lo:032x}", f"{hi:032x}", block.kind, block.name
 
 
 def _block(cidr: str, rank: int, kind: str, name: str) -> _Block:

@@ -121,7 +121,8 @@ def _findings(duck: Duck, query: catalogue.Query) -> list[dict[str, Any]]:
 
 def _tell_both_sides(duck: Duck, judge: Judge, findings: list[dict[str, Any]]) -> None:
     """Put to each finding that contradicts an address what the record says and who held it, of its first exchange."""
-    sides = both_sides(judge.objects, _rows(duck, "contradictions"))
+    contradictions = _rows(duck, "contradictions")
+    sides = both_sides(judge.seen, contradictions) if contradictions else []
     for finding in findings:
         if (flow_id := finding.pop("contradicting_flow", None)) is not None:
             told = flow_id, finding.pop("told_by")
@@ -133,7 +134,6 @@ def _coverage(duck: Duck, judge: Judge, window: Mapping[str, Any]) -> dict[str, 
 
     receipts = duck.run("FROM receipt").to_pylist()
     segments = {r["segment"]: r for r in receipts}.values()
-    objects = judge.lake.identity_objects()
     blind = _rows(duck, "blind_classes")
     blind_says = {one.value: one.says for one in terms.BlindClass}
     vantages = duck.run("SELECT DISTINCT node, namespace FROM vantage").to_pylist()
@@ -141,8 +141,8 @@ def _coverage(duck: Duck, judge: Judge, window: Mapping[str, Any]) -> dict[str, 
         "sources": _rows(duck, "coverage"),
         "window_minutes": window["window_minutes"],
         "observed_minutes": window["observed_minutes"],
-        "not_listed": [] if objects is None else not_listed(objects),
-        "snapshots": 0 if objects is None else len(set(objects.column("snapshot").to_pylist())),
+        "not_listed": not_listed(judge.snapshots),
+        "snapshots": len(set(judge.snapshots.column("snapshot").to_pylist())),
         "records_read": sum(r["records_read"] for r in segments),
         "rejected": sum(r["rejected"] for r in segments),
         "skipped": sum(sum(json.loads(r["skipped"]).values()) for r in segments),

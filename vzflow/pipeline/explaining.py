@@ -51,7 +51,7 @@ def explain(judge: Judge, flow_id: str, inputs: Sequence[str] = (), progress: Pr
         "input": next(r for r in receipts if r["segment"] == recorded["segment"]),
         "place": place_of(receipts, recorded, inputs, progress),
         **found,
-        "vouched": vouched(judge.objects, recorded["cluster"], found["holders"], recorded["first_seen"]),
+        "vouched": vouched(judge.seen, recorded["cluster"], found["holders"], recorded["first_seen"]),
         "contradictions": contradictions,
         "would_prove": would_prove(recorded, judged),
         "exchange": {**exchange, "told": told},
@@ -118,4 +118,4 @@ def exchange_of(
         asked = {"flow_id": flow_id}
         (exchange,) = rows_in(duck, explanations["together"], asked)
         against = duck.run("FROM contradiction ORDER BY flow_id, side, told_by").to_pylist()
-        return exchange, rows_in(duck, explanations["told"], asked), both_sides(judge.objects, against)
+        return exchange, rows_in(duck, explanations["told"], asked), both_sides(judge.seen, against)

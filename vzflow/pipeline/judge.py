@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vzflow.flow import lookups
 from vzflow.flow.errors import UsageProblem
 from vzflow.flow.schema import CLASSIFIED_SCHEMA, NO_TIME
 from vzflow.identity import tables as identity_tables
-from vzflow.identity.snapshot import OBJECT_SCHEMA
+from vzflow.identity.snapshot import OBJECT_SCHEMA, SNAPSHOT
 from vzflow.model import catalogue, classify
 from vzflow.model.document import Model, load, load_texts
 from vzflow.pipeline.freshness import Freshness, end_in
@@ -52,6 +53,9 @@ FROM recorded GROUP BY dt, hour
 _DECIDED = f"SELECT {', '.join(CLASSIFIED_SCHEMA.names)} FROM decided"  # noqa: S608
 #: Fewer cluster objects are made into lookups sooner than those are looked for.
 _FEW = 1_000
+
+#: Which cluster objects were seen when, without what they say, which is most of what a store has of them.
+_SEEN = pa.schema([field for field in OBJECT_SCHEMA if field.name not in ("object", "snapshot", "uid")])
 
 #: Called as partitions are classified: how many are done, of how many.
 Progress = Callable[[int, int], None]
@@ -89,7 +93,9 @@ def model_of(lake: Lake, named: Sequence[str | Path] = ()) -> Model:
     return load_texts(remembered, on=today()) if remembered else load([DEFAULT_MODEL], on=today())
 
 
-def lookups_of(model: Model, objects: pa.Table, clusters: Sequence[str]) -> dict[str, pa.Table]:
+def lookups_of(
+    model: Model, objects: pa.Table | Iterable[pa.RecordBatch], clusters: Sequence[str]
+) -> dict[str, pa.Table]:  # fmt: skip
     """Return the tables of `flow.lookups` that cluster *objects* (`OBJECT_SCHEMA`) and a model come to."""
     return identity_tables.tables(objects, clusters, _ranges(model)) | model.tables()
 
@@ -115,21 +121,33 @@ class Judge:
         self.lake = lake
         self.model = model
         self.moved = 0  # flows that `refresh` judged before, and now judged otherwise
-        self.objects = lake.identity_objects() or OBJECT_SCHEMA.empty_table()
+        self._files = lake.identity_files()
+
+    @cached_property
+    def seen(self) -> pa.Table:
+        """Return which cluster objects were seen when, in columns of OBJECT_SCHEMA."""
+        return pa.Table.from_batches(self.lake.batches(self._files, _SEEN), schema=_SEEN)
+
+    @cached_property
+    def snapshots(self) -> pa.Table:
+        """Return the rows of OBJECT_SCHEMA that are about the snapshots themselves."""
+        batches = self.lake.batches(self._files, OBJECT_SCHEMA)
+        own = [batch.filter(pc.equal(batch.column("kind"), SNAPSHOT)) for batch in batches]
+        return pa.Table.from_batches(own, schema=OBJECT_SCHEMA)
 
     @cached_property
     def lookups(self) -> dict[str, pa.Table]:
         """Return the tables that classification joins flows against."""
         clusters = sorted({row["cluster"] for row in self.lake.receipts().to_pylist()})
-        if len(self.objects) < _FEW:
-            return lookups_of(self.model, self.objects, clusters)
-        snapshots = self.objects.column("snapshot").unique().to_pylist()
+        objects = self.lake.batches(self._files, OBJECT_SCHEMA)
+        if sum(self._files.values()) < _FEW:
+            return lookups_of(self.model, objects, clusters)
         state = blake2b(_identity_code().encode(), digest_size=16)
-        for part in (len(self.objects), clusters, _ranges(self.model), sorted(snapshots)):
+        for part in (clusters, _ranges(self.model), [Path(file).name for file in self._files]):
             state.update(repr(part).encode() + b"\0")
         held = memo.recall(self.lake.root, state.hexdigest())
         if held is None:
-            held = identity_tables.tables(self.objects, clusters, _ranges(self.model))
+            held = identity_tables.tables(objects, clusters, _ranges(self.model))
             memo.keep(self.lake.root, state.hexdigest(), held)
         return held | self.model.tables()
 

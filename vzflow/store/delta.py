@@ -37,6 +37,9 @@ _PARTITION_COLUMNS = [field.name for field in PARTITION_FIELDS]
 
 #: Makes the batches to be written, each with its partition.
 Batches = Callable[[], Iterable[tuple[Partition | None, pa.RecordBatch]]]
+#: Rows that are read at a time where not all are wanted at once.
+_ROWS = 1 << 14
+
 Actions = list[AddAction | RemoveAction]
 Result = TypeVar("Result")
 
@@ -65,6 +68,20 @@ class DeltaFolder:
         except (OSError, KeyError, pa.ArrowException) as error:
             raise self._damaged(f"{table}/ cannot be read: {one_line(error)}") from error
         return pa.concat_tables(found) if found else schema.empty_table()
+
+    def batches(self, files: Iterable[str], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """
+        Yield what *files* of a table without partitions have in the columns of *schema*, some rows at a time.
+
+        Raises:
+            UnreadableStore: A file is gone or damaged.
+        """
+        for path in files:
+            try:
+                for batch in pq.ParquetFile(path).iter_batches(_ROWS, columns=schema.names):
+                    yield batch.select(schema.names).cast(schema)
+            except (OSError, KeyError, pa.ArrowException) as error:
+                raise self._damaged(f"{Path(path).name} cannot be read: {one_line(error)}") from error
 
     def _names(self) -> set[str]:
         try:

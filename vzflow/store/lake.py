@@ -329,6 +329,15 @@ class Lake(DeltaFolder):
         delta = self._find("identity")
         return None if delta is None else self.read("identity", schema_in(delta))
 
+    def identity_files(self) -> dict[str, int]:
+        """
+        Return the files that hold the objects now, and how many each has; they never change.
+
+        Of a store that is compacted meanwhile they say the same as those in their place.
+        """
+        entries = sorted(self._files("identity", self._find("identity")), key=lambda pair: pair[0])
+        return {path: entry["num_records"] or 0 for path, entry in entries}
+
     def rewrite_identity(self, fewer: Callable[[pa.Table], pa.Table]) -> tuple[int, int]:
         """
         Put what *fewer* makes of all objects in their place, in one commit; return how many rows there were and are.
