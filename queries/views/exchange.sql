@@ -24,12 +24,7 @@ WITH contradicted AS (
     CASE WHEN v.verdict IN ('expected', 'plaintext') OR v.reason IN ('not_mutual', 'tls_missing') THEN 'allowed'
          WHEN v.verdict = 'unexpected' THEN 'not_allowed'
          WHEN v.verdict = 'out_of_scope' THEN 'unmodelled' END AS answer,
-    -- A guess of who opened yields to a row that knows.
-    e.joined_by = 'wire' AND f.initiator_basis IN ('first_seen', 'known_port')
-      AND count(CASE WHEN f.initiator_basis NOT IN ('first_seen', 'known_port') THEN 1 END) OVER (
-        PARTITION BY e.exchange_id) > 0
-      AND count(CASE WHEN f.initiator_basis NOT IN ('first_seen', 'known_port') THEN 1 END) OVER (
-        PARTITION BY e.exchange_id, f.initiator_ip, f.initiator_port) = 0 AS overruled,
+    e.alone, e.joined_by, f.initiator_port, f.initiator_basis NOT IN ('first_seen', 'known_port') AS knows_initiator,
     v.reason = 'principal_contradicts'
       OR (v.reason = 'initiator_ambiguous' AND f.initiator_identity_basis = 'name_and_address')
       OR (v.reason = 'responder_ambiguous' AND f.responder_identity_basis = 'name_and_address') AS doubts,
@@ -38,7 +33,17 @@ WITH contradicted AS (
   JOIN flow f ON f.flow_id = e.flow_id
   JOIN verdict v ON v.flow_id = e.flow_id
   LEFT JOIN contradicted k ON k.flow_id = e.flow_id
-), witness AS (
+), opened AS (
+  -- A guess of who opened yields to a row that knows.
+  SELECT m.*,
+    m.joined_by = 'wire' AND NOT m.knows_initiator
+      AND count(CASE WHEN m.knows_initiator THEN 1 END) OVER (PARTITION BY m.exchange_id) > 0
+      AND count(CASE WHEN m.knows_initiator THEN 1 END) OVER (
+        PARTITION BY m.exchange_id, m.initiator_ip, m.initiator_port) = 0 AS overruled
+  FROM member m WHERE NOT m.alone
+  UNION ALL
+  SELECT m.*, false FROM member m WHERE m.alone
+), sworn AS (
   SELECT m.*,
     CASE WHEN m.transport = 'plaintext' THEN 1 ELSE 0 END AS clear,
     CASE WHEN m.transport_status = 'violated' AND NOT m.overruled THEN 1 ELSE 0 END AS violated,
@@ -49,6 +54,16 @@ WITH contradicted AS (
     -- Inferred from what ran at the responder, so it needs the right one.
     CASE WHEN m.transport = 'mtls' AND m.transport_grade = 'inferred' AND NOT m.overruled THEN 1 ELSE 0 END
       AS mutual_inferred,
+    -- A denial is the whole story unless payload is proven to have passed: by packets or a client's proxy for a denial
+    -- at layer 3, by the denying proxy itself for one at layer 7, whose refusal is payload too.
+    CASE WHEN m.outcome = 'served' AND m.source IN ('envoy', 'ztunnel') AND m.reporter = 'responder' THEN 0
+         WHEN m.outcome = 'blocked_l7' THEN 1 WHEN m.outcome = 'served' THEN 2 WHEN m.outcome = 'blocked' THEN 3
+         WHEN m.outcome = 'refused' THEN 4 WHEN m.outcome = 'reached' THEN 5 WHEN m.outcome = 'attempted' THEN 6
+         ELSE 7 END AS outcome_place,
+    CASE WHEN m.transport = 'none' THEN 1 ELSE 0 END AS no_payload
+  FROM opened m
+), witness AS (
+  SELECT m.*,
     row_number() OVER (PARTITION BY m.exchange_id
       ORDER BY CASE WHEN m.overruled THEN 1 ELSE 0 END, CASE WHEN m.doubts THEN 0 ELSE 1 END,
         CASE m.verdict WHEN 'unexpected' THEN 0 WHEN 'plaintext' THEN 1 WHEN 'expected' THEN 2
@@ -56,7 +71,7 @@ WITH contradicted AS (
         CASE m.transport_required WHEN 'mtls' THEN 0 WHEN 'tls' THEN 1 WHEN 'plaintext_ok' THEN 2 WHEN 'none' THEN 3
                                   ELSE 4 END,
         m.flow_id) AS place
-  FROM member m
+  FROM sworn m WHERE NOT m.alone
 ), voice AS (
   -- What one reporter told in one input: only within it may rows be added up.
   SELECT w.exchange_id, sum(w.bytes) AS bytes,
@@ -75,15 +90,10 @@ WITH contradicted AS (
     max(w.clear) AS clear, max(w.violated) AS violated, max(w.encrypted) AS encrypted, max(w.one_way) AS one_way,
     max(w.mutual) AS mutual, max(w.mutual_inferred) AS mutual_inferred,
     sum(CASE WHEN w.clear = 1 OR w.violated = 1 THEN 1 ELSE 0 END) AS told_clear,
-    max(CASE WHEN w.transport = 'none' THEN 1 ELSE 0 END) AS no_payload,
+    max(w.no_payload) AS no_payload,
     count(DISTINCT CASE WHEN NOT w.overruled THEN w.answer END) AS answers,
     min(w.by_name) AS contradicting_name, min(w.by_principal) AS contradicting_principal,
-    -- A denial is the whole story unless payload is proven to have passed: by packets or a client's proxy for a denial
-    -- at layer 3, by the denying proxy itself for one at layer 7, whose refusal is payload too.
-    min(CASE WHEN w.outcome = 'served' AND w.source IN ('envoy', 'ztunnel') AND w.reporter = 'responder' THEN 0
-             WHEN w.outcome = 'blocked_l7' THEN 1 WHEN w.outcome = 'served' THEN 2 WHEN w.outcome = 'blocked' THEN 3
-             WHEN w.outcome = 'refused' THEN 4 WHEN w.outcome = 'reached' THEN 5 WHEN w.outcome = 'attempted' THEN 6
-             ELSE 7 END) AS outcome_place,
+    min(w.outcome_place) AS outcome_place,
     '["' || listagg(CASE WHEN w.place <= 20 THEN w.flow_id END, '","' ORDER BY w.flow_id) || '"]' AS flow_ids
   FROM witness w
   GROUP BY w.exchange_id
@@ -103,6 +113,19 @@ WITH contradicted AS (
   FROM told t
   JOIN heard h ON h.exchange_id = t.exchange_id
   JOIN witness r ON r.exchange_id = t.exchange_id AND r.place = 1
+  UNION ALL
+  -- Who is alone is its own best witness: nothing is to be sorted, and most are.
+  SELECT s.exchange_id, s.first_seen, s.last_seen, 1, s.connections, s.bytes, s.source, '["' || s.flow_id || '"]',
+    s.outcome_place, s.verdict, s.reason, s.rule_id, s.rule_status, s.transport_required, s.transport_status, s.answer,
+    s.cluster, s.protocol, s.initiator_kind, s.initiator_namespace, s.initiator_workload, s.initiator_component,
+    s.initiator_ip, s.responder_kind, s.responder_namespace, s.responder_workload, s.responder_component, s.responder_ip,
+    s.target_port, s.encrypted, s.one_way, s.mutual, s.no_payload, s.clear,
+    coalesce(s.transport_required IN ('mtls', 'tls'), false),
+    CASE WHEN s.violated = 1 OR s.transport_required IN ('mtls', 'tls') THEN greatest(s.clear, s.violated) ELSE 0 END,
+    false, s.by_name, s.by_principal,
+    greatest(s.clear, s.violated) + greatest(s.mutual, s.mutual_inferred) + s.one_way > 1 OR s.clear + s.encrypted > 1,
+    s.encrypted = 1, s.mutual = 1 OR s.mutual_inferred = 1
+  FROM sworn s WHERE s.alone
 ), compared AS (
   SELECT w.*,
     CASE

@@ -1,9 +1,9 @@
 -- says: Which exchange each flow belongs to, and by which key it was put there.
 -- reads: flow, verdict
--- returns: flow_id, exchange_id, joined_by
+-- returns: flow_id, exchange_id, joined_by, alone
 -- one row per: flow_id
 -- cannot tell: two connections of one 5-tuple apart, where a log's window spans both.
--- joined_by: `wire`, the whole 5-tuple, whichever way round; `window`, the two ends' reports of one Calico window whose
+-- alone: nothing else was put there. joined_by: `wire`, the whole 5-tuple, whichever way round; `window`, the two ends' reports of one Calico window whose
 -- initiator port was aggregated away; `none`, an exchange of its own: without a time, a port, an address, or off the wire.
 -- Calico aggregates what is allowed further than what is denied: a denial with addresses also joins, by window, what the
 -- initiator's end allowed under the beginnings of names alone, if nobody answered it. And the other way round.
@@ -87,9 +87,10 @@ WITH judged AS (
 ), met AS (
   SELECT t.flow_id, t.reporter, t.joined_by, t.since, t.until,
     min(t.flow_id) OVER (PARTITION BY t.joined_by, t.tuple, t.nth, t.seat) AS exchange_id,
+    count(*) OVER (PARTITION BY t.joined_by, t.tuple, t.nth, t.seat) = 1 AS alone,
     CASE WHEN count(*) OVER (PARTITION BY t.joined_by, t.tuple, t.nth, t.seat) = 1 THEN t.aggregated END AS aggregated
   FROM seated t
-), alone AS (
+), unmet AS (
   SELECT m.flow_id, m.reporter, m.aggregated, m.since,
     CASE WHEN m.since <= max(m.until) OVER (PARTITION BY m.aggregated ORDER BY m.since NULLS LAST, m.flow_id
                                             ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
@@ -98,14 +99,17 @@ WITH judged AS (
 ), numbered AS (
   SELECT a.flow_id, a.reporter, a.aggregated, a.since,
     sum(a.begins) OVER (PARTITION BY a.aggregated ORDER BY a.since NULLS LAST, a.flow_id) AS nth
-  FROM alone a
+  FROM unmet a
 ), dealt AS (
   SELECT n.flow_id, n.aggregated, n.nth,
     row_number() OVER (PARTITION BY n.aggregated, n.nth, n.reporter ORDER BY n.since NULLS LAST, n.flow_id) AS seat
   FROM numbered n
 ), paired AS (
-  SELECT d.flow_id, min(d.flow_id) OVER (PARTITION BY d.aggregated, d.nth, d.seat) AS exchange_id FROM dealt d
+  SELECT d.flow_id, min(d.flow_id) OVER (PARTITION BY d.aggregated, d.nth, d.seat) AS exchange_id,
+    count(*) OVER (PARTITION BY d.aggregated, d.nth, d.seat) = 1 AS alone
+  FROM dealt d
 )
-SELECT m.flow_id, coalesce(p.exchange_id, m.exchange_id) AS exchange_id, m.joined_by
+SELECT m.flow_id, coalesce(p.exchange_id, m.exchange_id) AS exchange_id, m.joined_by,
+  m.alone AND coalesce(p.alone, true) AS alone
 FROM met m
 LEFT JOIN paired p ON p.flow_id = m.flow_id
