@@ -30,6 +30,8 @@ WITH claimed AS (
 ), pair AS (
   SELECT c.combination, c.target_port, c.seen, c.seen_basis, c.trusted, c.has_payload, c.mesh_mtls,
     w.initiator_party, w.responder_party, w.itself,
+    -- Whom only a service account tells may be another pod of that account, which nobody saw.
+    c.initiator_set LIKE 'account:%' OR c.responder_set LIKE 'account:%' AS by_account,
     pi.kind AS initiator_kind, pi.in_scope AS initiator_in_scope, pi.egress, pr.kind AS responder_kind, pr.in_scope,
     coalesce(pr.in_mesh, false) AS in_mesh,
     m.mode, coalesce(m.captured, false) AS captured, coalesce(m.excluded, false) AS excluded,
@@ -102,7 +104,7 @@ WITH claimed AS (
 ), judged AS (
   SELECT c.*,
     CASE
-      WHEN c.hairpin THEN 'out_of_scope'
+      WHEN c.hairpin THEN CASE WHEN c.by_account THEN 'unknown' ELSE 'out_of_scope' END
       WHEN c.rule_id IS NOT NULL THEN
         CASE WHEN c.transport_status = 'violated'
                THEN CASE WHEN c.transport_required = 'mtls' THEN 'plaintext' ELSE 'unexpected' END
@@ -116,7 +118,7 @@ WITH claimed AS (
       ELSE 'out_of_scope'
     END AS verdict,
     CASE
-      WHEN c.hairpin THEN 'hairpin'
+      WHEN c.hairpin THEN CASE WHEN c.by_account THEN 'initiator_ambiguous' ELSE 'hairpin' END
       WHEN c.rule_id IS NOT NULL THEN
         CASE WHEN c.transport_status = 'violated'
                THEN CASE WHEN c.transport_required = 'mtls' THEN 'mtls_violated' ELSE 'tls_missing' END
@@ -137,7 +139,7 @@ WITH claimed AS (
       ELSE 'foreign'
     END AS reason,
     CASE
-      WHEN c.hairpin THEN 'unmodelled'
+      WHEN c.hairpin THEN CASE WHEN c.by_account THEN 'undecided' ELSE 'unmodelled' END
       WHEN c.rule_id IS NOT NULL THEN c.rule_kind
       WHEN c.initiator_kind = 'service' OR c.responder_kind = 'service' THEN 'undecided'
       WHEN c.in_scope AND c.may_be_unmet THEN 'undecided'
