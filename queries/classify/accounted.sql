@@ -3,8 +3,9 @@
 -- returns: cluster, principal, valid_from, valid_to, set_id, namespace, service_account, may_be_unseen
 -- one row per: cluster, principal, valid_from
 -- Who they are, `set_candidate` looks up for the moments that are asked for: an account's pods are many, and change often.
+-- While another cluster runs the account too, an end may as well be one of its pods: no span.
 -- may_be_unseen: a pod of the account that nobody saw may have had an address of nobody's. None had while all pods were
--- watched; and where another cluster runs the account too, it may as well be one of its pods.
+-- watched.
 WITH asked AS (
   SELECT cluster, principal, namespace, service_account FROM unheld_account
 ), watched AS (
@@ -37,7 +38,7 @@ WITH asked AS (
 )
 SELECT c.cluster, c.principal, c.moment AS valid_from, c.next AS valid_to,
   'account:' || a.namespace || '/' || a.service_account || '@' || c.cluster || '@' || CAST(c.moment AS VARCHAR) AS set_id,
-  a.namespace, a.service_account, c.elsewhere = 0 AND c.watched = 0 AS may_be_unseen
+  a.namespace, a.service_account, c.watched = 0 AS may_be_unseen
 FROM counted c
 JOIN asked a ON a.cluster = c.cluster AND a.principal = c.principal
-WHERE c.here > 0 AND c.next IS NOT NULL
+WHERE c.here > 0 AND c.elsewhere = 0 AND c.next IS NOT NULL

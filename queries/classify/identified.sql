@@ -98,9 +98,10 @@ WITH account AS (
     AND ki.principal = CASE WHEN l.initiator_name_set IS NULL AND l.initiator_address_set = 'unknown' AND l.verified
                             THEN l.initiator_principal END
     AND l.first_seen >= ki.valid_from AND l.first_seen < ki.valid_to AND (ki.may_be_unseen OR l.initiator_ip IS NULL)
-  LEFT JOIN account_port op ON op.cluster = l.cluster AND op.namespace = pr.namespace
-    AND op.service_account = pr.service_account AND op.protocol = l.protocol
+  LEFT JOIN account_port op ON op.cluster = l.cluster AND op.principal = l.responder_principal
+    AND op.protocol = l.protocol
     AND op.port = CASE WHEN l.responder_address_set = 'unknown' AND l.verified THEN l.target_port END
+    AND l.first_seen >= op.valid_from AND l.first_seen < op.valid_to
   LEFT JOIN accounted kr ON kr.cluster = l.cluster
     AND kr.principal = CASE WHEN l.responder_name_set IS NULL AND l.responder_address_set = 'unknown' AND l.verified
                               AND (op.port IS NOT NULL OR l.target_port IS NULL) THEN l.responder_principal END

@@ -69,6 +69,17 @@ def test_of_control_planes_that_differ_each_may_be_a_pods():
     assert in_force(config("mesh-policy"), config("mesh-policy", name="istio-canary")) == [STRICT]
 
 
+@pytest.mark.parametrize("named", [("mesh-policy", None), (None, "mesh-policy")])
+def test_a_control_plane_that_names_no_root_keeps_its_own_beside_one_that_does(tmp_path, named):
+    """Istio's default is its answer, also in what `vzflow snapshot` saved."""
+    configs = [config(named[0]), config(named[1], name="istio-canary")]
+    assert in_force(*configs) == [PERMISSIVE, STRICT]
+    save([MEMBER, USUAL, OTHER, *configs], tmp_path / "saved.json", us("13:00"), KINDS)
+    parties = timeline(load([tmp_path / "saved.json"], "c")).parties.values()
+    found = sorted([(q.level, q.mode) for q in p.traits.policies] for p in parties if p.traits.kind == "pod")
+    assert found == [PERMISSIVE, STRICT]
+
+
 def test_a_config_map_is_believed_beside_istiod_alone_where_istiod_is_known():
     """Whoever may write into one namespace must not decide for all."""
     foreign = config("mesh-policy", namespace="shop")
@@ -118,15 +129,15 @@ def test_policies_are_known_from_one_in_the_root_namespace_that_is_named():
 def test_of_a_mesh_config_the_root_namespace_alone_is_read(text, root):
     """It is YAML or JSON; what nobody can read names none, as for Istio."""
     found = mesh_config(text)
-    assert (found and json.loads(found)) == (root and {"rootNamespace": root})
-    assert found is None or mesh_config(found) == found
+    assert json.loads(found) == ({"rootNamespace": root} if root else {})
+    assert mesh_config(found) == found
 
 
 @given(st.text() | st.text(alphabet="rootNamespace:{}[]&*-?|>!~ \n\t\"'"))
 def test_whatever_a_mesh_config_says_it_is_read_or_passed_over(text):
     """Anybody may write anything into a ConfigMap."""
     found = mesh_config(text)
-    assert found is None or mesh_config(found) == found
+    assert mesh_config(found) == found
 
 
 def test_of_config_maps_only_the_mesh_config_is_kept_and_of_it_the_root_namespace(tmp_path):
@@ -144,4 +155,4 @@ def test_of_config_maps_only_the_mesh_config_is_kept_and_of_it_the_root_namespac
         rows = [r for r in load([path], "c").to_pylist() if r["kind"] == "ConfigMap"]
         assert [r["name"] for r in rows] == ["istio"]
         assert json.loads(rows[0]["object"])["data"] == {"mesh": '{"rootNamespace": "mesh-policy"}'}
-    assert kept("ConfigMap", config()) == {"metadata": {"creationTimestamp": "2026-01-02T02:00:00Z"}}
+    assert kept("ConfigMap", config())["data"] == {"mesh": "{}"}

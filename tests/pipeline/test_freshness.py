@@ -10,11 +10,14 @@ import pytest
 from identity.churn import BEGIN, HOUR, Cluster, Size
 from identity.churn_flows import Flows
 from identity.churn_objects import save_list, save_recording, save_snapshot
+from identity.identity_support import meta, node, objects, pod, service
 
 from vzflow.identity.snapshot import load
+from vzflow.model import classify
 from vzflow.pipeline import judge
-from vzflow.pipeline.freshness import end_in
+from vzflow.pipeline.freshness import Freshness, end_in
 from vzflow.pipeline.judge import Judge, model_of, session
+from vzflow.store.duck import connect
 from vzflow.store.lake import Lake, Unit
 
 NAME = "simulated"
@@ -142,3 +145,26 @@ def test_the_text_says_until_when_the_flows_lasted(made_from, end):
 def test_flows_at_the_end_of_time_have_an_end(tmp_path):
     """Logs may say any year."""
     assert end_in(("9999-12-31", "23"), "f" * 32) == datetime.max.replace(microsecond=0, tzinfo=UTC)
+
+
+def test_a_port_that_leads_to_a_node_counts(tmp_path):
+    """Endpoints of a node make no new holder of anything, and tell which end of a connection answers."""
+    things = [pod("web", "10.0.0.1", "03:00"), node("n1", "10.1.0.1")]
+    kubelet = service("kubelet", [{"name": "https", "port": 10250}], namespace="kube-system", clusterIP="None")
+    led = [{"addresses": [{"ip": "10.1.0.1"}], "ports": [{"name": "https", "port": 10250}]}]
+    leads = {
+        "apiVersion": "v1",
+        "kind": "Endpoints",
+        "metadata": meta("kubelet", "02:00", "kube-system"),
+        "subsets": led,
+    }
+    hour, end = ("2026-01-02", "12"), datetime(2026, 1, 2, 12, 59, tzinfo=UTC)
+    made = []
+    for more in ([], [kubelet, leads]):
+        with connect() as duck:
+            known = judge.lookups_of(
+                model_of(Lake.open(tmp_path, create=True)), objects(("13:00", things + more)), [NAME]
+            )
+            classify.prepare(duck, known)
+            made.append(Freshness(duck, ("1",)).made_from({hour: ["file"]}, {hour: end}))
+    assert made[0] != made[1]

@@ -206,6 +206,33 @@ def test_pods_of_one_account_that_rules_tell_apart_are_ambiguous(stored):
     assert (row["verdict"], row["reason"]) == ("unknown", "initiator_ambiguous")
 
 
+def test_ports_of_an_account_are_those_of_the_flows_own_moment(stored):
+    """What runs under it later says nothing of a line, whichever lines are judged with it."""
+
+    def of_db(name, ip, port, start):
+        containers = [{"name": "app", "ports": [{"containerPort": port}]}, {"name": "istio-proxy"}]
+        spec = {"serviceAccountName": "db"}
+        return pod(name, ip, start, ran=start, labels={"app": "db"}, containers=containers, spec=spec)
+
+    objects = [OBJECTS[0], of_db("db-0", "10.0.0.2", 5432, "03:00"), of_db("db-1", "10.0.0.3", 9090, "12:30")]
+    early = outbound(account("db"), f"{NOBODY}:9090")
+    late = early.replace(at("12:00").replace("Z", ".000Z").encode(), at("12:45").replace("Z", ".000Z").encode())
+    store = stored(early + late, objects=objects)
+    rows = sql(store, "SELECT responder_identity_basis FROM flow ORDER BY first_seen").column(0).to_pylist()
+    assert rows == ["not_found", "principal"]
+
+
+def test_of_an_account_that_two_clusters_run_nobody_without_an_address_is_identified(stored, tmp_path):
+    """It may be a pod of the other one."""
+    store = stored(inbound(account("web"), "203.0.113.9:0"))
+    assert judged(store)["initiator_identity_basis"] == "principal"
+    save(
+        [of_account("web-9", "10.0.0.9"), node("n9", "10.1.0.9")], tmp_path / "east.json", us("13:00"), ("Pod", "Node")
+    )
+    ingest([], store, identity=[str(tmp_path / "east.json")], cluster="east")
+    assert judged(store)["initiator_identity_basis"] != "principal"
+
+
 def test_where_all_pods_were_watched_an_address_of_nobody_stays_so(stored, tmp_path):
     """No pod of the cluster had it, so it is none of the account's; a recording that comes later says so, too."""
     store = stored(inbound(account("web")))

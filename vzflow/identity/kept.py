@@ -157,9 +157,11 @@ def holds_mesh_config(item: Mapping[str, Any]) -> bool:
 
 
 def mesh_config(value: object) -> str | None:
-    """Of a MeshConfig's text return the root namespace alone, as such a text; null where none is named, or readable."""
-    name = _root_namespace(value) if isinstance(value, str) else None
-    return json.dumps({ROOT_NAMESPACE: plain_text(name)}) if name else None
+    """Of a MeshConfig's text return the root namespace alone, as such a text; an empty one where none can be read."""
+    if not isinstance(value, str):
+        return None
+    name = _root_namespace(value)
+    return json.dumps({ROOT_NAMESPACE: plain_text(name)} if name else {})
 
 
 def _root_namespace(text: str) -> str | None:

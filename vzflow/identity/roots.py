@@ -48,5 +48,5 @@ class Roots:
 
 
 def _named(config_maps: list[State[Any]]) -> tuple[str, ...]:
-    told = [c.object["data"][MESH_KEY] for c in config_maps if MESH_KEY in c.object.get("data", {})]
-    return tuple(sorted({json.loads(text)[ROOT_NAMESPACE] for text in told})) or (ROOT,)
+    told = (json.loads(c.object.get("data", {}).get(MESH_KEY, "{}")) for c in config_maps)
+    return tuple(sorted({said.get(ROOT_NAMESPACE, ROOT) for said in told})) or (ROOT,)

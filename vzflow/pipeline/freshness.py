@@ -27,6 +27,9 @@ _INTERVAL = """
 WITH row_of AS (
   SELECT party_id, hash(r) AS said FROM party r
   UNION ALL SELECT party_id, hash(r) FROM party_address_term r
+  -- Profiles stand for what they say, but for those that are a party's own id.
+  UNION ALL
+  SELECT p.party_id, hash(x) FROM party_port x JOIN party p ON p.profile = x.profile WHERE p.profile = p.party_id
 ), of_party AS (
   SELECT party_id, sum(said) AS said FROM row_of GROUP BY party_id
 ), of_set AS (
